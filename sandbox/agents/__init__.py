@@ -1,0 +1,1 @@
+"""An agent worker under test."""

@@ -1,0 +1,221 @@
+"""The `sandbox` command: up, status, down, logs, demo, setup."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from sandbox.errors import SandboxError, UsageError
+from sandbox.stack import registry
+from sandbox.stack.options import ENGINES, StackOptions
+from sandbox.stack.stack import Stack
+from sandbox.timeline import Event, Timeline
+
+__all__ = ["main"]
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _fails_plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Print a SandboxError as what it says, without a traceback, and exit with 1."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except SandboxError as error:
+            errors.print(f"[bold red]error[/]: {error}", markup=True)
+            sys.exit(1)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="livekit-sip-sandbox")
+def main() -> None:
+    """Test LiveKit telephony on your own machine: real SIP, real RTP, real WebRTC."""
+
+
+@main.command()
+@_fails_plainly
+def setup() -> None:
+    """Install or build what the native engine needs (idempotent)."""
+    from sandbox.stack import provision
+
+    provision.main()
+
+
+@main.command()
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
+@click.option("--name", default="main", show_default=True, help="tells several stacks apart")
+@click.option("--keep-logs", type=click.Path(path_type=Path), help="keep the logs in this folder")
+@_fails_plainly
+def up(engine: str, name: str, keep_logs: Path | None) -> None:
+    """Bring the stack up and stay in front with its live event log; Ctrl-C takes it down."""
+    if any(stack.name == name for stack in registry.running()):
+        raise UsageError(
+            f"a stack named {name!r} is up already",
+            remedy="`sandbox status` shows it, `sandbox down` ends it, --name runs a second one",
+        )
+    sys.exit(asyncio.run(_up(engine, name, keep_logs)))
+
+
+async def _up(engine: str, name: str, keep_logs: Path | None) -> int:
+    run_dir = keep_logs or Path(tempfile.mkdtemp(prefix="livekit-sip-sandbox-"))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    timeline = Timeline()
+    stack = Stack(StackOptions(engine=engine, run_dir=run_dir, name=name), timeline)
+    if stack.why:
+        console.print(f"[dim]engine {stack.why}[/]")
+    state: Path | None = None
+    try:
+        started = time.monotonic()
+        endpoints = await stack.start()
+        state = registry.write(name, endpoints)
+        for path in (state, *(() if keep_logs else (run_dir,))):
+            stack.watch_path(path)
+        console.print(f"[bold green]up[/] in {time.monotonic() - started:.2f} s\n")
+        _print_endpoints(endpoints.env())
+        console.print("\nCtrl-C takes it down. Events:", style="dim")
+        timeline.subscribe(_print_event)
+        await stop.wait()
+    finally:
+        await stack.stop()
+        if state is not None:
+            registry.forget(state)
+        if keep_logs is None:
+            shutil.rmtree(run_dir, ignore_errors=True)
+    console.print("all down, nothing left", style="bold green")
+    return 0
+
+
+_LABELS = {
+    "LIVEKIT_URL": "LiveKit URL",
+    "LIVEKIT_API_KEY": "API key",
+    "LIVEKIT_API_SECRET": "API secret",
+    "SANDBOX_SIP_ADDRESS": "SIP address",
+    "SANDBOX_SIP_SERVICE": "SIP service",
+    "SANDBOX_SERVER_VERSION": "livekit-server",
+    "SANDBOX_REDIS_ADDRESS": "redis",
+    "SANDBOX_PHONE_URL": "phone",
+    "SANDBOX_SIP_METRICS_URL": "SIP metrics",
+    "SANDBOX_RUN_DIR": "logs",
+}
+
+
+def _print_endpoints(env: dict[str, str]) -> None:
+    for key, label in _LABELS.items():
+        if env.get(key):
+            console.print(f"{label:>16}  {env[key]}", markup=False)
+
+
+def _print_event(event: Event) -> None:
+    stamp = time.strftime("%H:%M:%S", time.localtime(event.at))
+    console.print(f"{stamp}.{int(event.at % 1 * 1000):03d}  {event}", markup=False)
+
+
+def _one(name: str | None) -> registry.RunningStack:
+    stacks = [stack for stack in registry.running() if name in (None, stack.name)]
+    if not stacks:
+        raise UsageError(
+            "no stack is up" + (f" under the name {name!r}" if name else ""), remedy="sandbox up"
+        )
+    if len(stacks) > 1:
+        raise UsageError(
+            "several stacks are up", seen=[stack.name for stack in stacks], remedy="use --name"
+        )
+    return stacks[0]
+
+
+@main.command()
+@click.option("--name", help="which stack, when several are up")
+@click.option("-o", "--output", type=click.Choice(["text", "env", "json"]), default="text")
+@_fails_plainly
+def status(name: str | None, output: str) -> None:
+    """Show the endpoints of the running stack (exit 1 when none is up)."""
+    stack = _one(name)
+    if output == "env":
+        for key, value in stack.env.items():
+            click.echo(f"export {key}={shlex.quote(value)}")
+    elif output == "json":
+        click.echo(json.dumps({"name": stack.name, "pid": stack.pid, **stack.env}, indent=2))
+    else:
+        console.print(f"stack {stack.name!r} is up, held by process {stack.pid}\n")
+        _print_endpoints(stack.env)
+
+
+@main.command()
+@click.option("--name", help="which stack, when several are up")
+@_fails_plainly
+def down(name: str | None) -> None:
+    """Take the running stack down, and wait until it is."""
+    stack = _one(name)
+    with contextlib.suppress(ProcessLookupError):
+        holder = os.pidfd_open(stack.pid)
+        os.kill(stack.pid, signal.SIGTERM)
+        ready, _, _ = select.select([holder], [], [], 15)
+        os.close(holder)
+        if not ready:
+            raise UsageError(
+                f"process {stack.pid} did not end within 15 s", remedy=f"kill -9 {stack.pid}"
+            )
+    console.print("all down, nothing left", style="bold green")
+
+
+@main.command()
+@click.argument("service", required=False)
+@click.option("--name", help="which stack, when several are up")
+@click.option("-n", "--lines", default=40, show_default=True, help="how many of the last lines")
+@click.option("-f", "--follow", is_flag=True, help="stay and print what comes")
+@_fails_plainly
+def logs(service: str | None, name: str | None, lines: int, follow: bool) -> None:
+    """Print the logs of the running stack, of all parts or of one."""
+    from sandbox.stack.process import last_lines
+
+    folder = Path(_one(name).env["SANDBOX_RUN_DIR"])
+    paths = sorted(folder.glob(f"{service or '*'}.log"))
+    if not paths:
+        parts = ", ".join(path.stem for path in sorted(folder.glob("*.log")))
+        raise UsageError(f"no part {service!r}", seen=[f"there are {parts}"])
+    for path in paths:
+        for line in last_lines(path, lines):
+            click.echo(f"{path.stem:<16} {line}")
+    if follow:
+        tail = shutil.which("tail")
+        if tail is None:
+            raise UsageError("--follow needs the program tail")
+        os.execv(tail, [tail, "-n0", "-F", *map(str, paths)])
+
+
+@main.command()
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
+@_fails_plainly
+def demo(engine: str) -> None:
+    """Place one real call: phone, SIP, LiveKit room, agent; and show what happened."""
+    from sandbox.demo import run_demo
+
+    sys.exit(asyncio.run(run_demo(engine, console)))
+
+
+if __name__ == "__main__":
+    main()

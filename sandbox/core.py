@@ -1,0 +1,375 @@
+"""The Sandbox: what one scenario has in hand, and the clean-up behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from livekit import api
+
+from sandbox.agents.protocol import Behaviour
+from sandbox.agents.worker import Agent, AgentHost
+from sandbox.errors import LeakError
+from sandbox.phone.client import Phone
+from sandbox.stack.endpoints import Endpoints
+from sandbox.stack.stack import Stack
+from sandbox.switchboard import Switchboard
+from sandbox.telephony.inbound import Inbound, RuleKind, build_rule, build_trunk
+from sandbox.telephony.numbers import NumberBlock
+from sandbox.telephony.outbound import (
+    OutboundCall,
+    build_outbound_trunk,
+    build_participant_request,
+)
+from sandbox.telephony.rooms import Room
+from sandbox.timeline import Timeline
+
+__all__ = ["Sandbox"]
+
+
+class Sandbox:
+    """One scenario's view of a running stack.
+
+    It has its own block of numbers and its own room names. Everything it makes (through its
+    helpers or through `api`) is taken down at its end.
+
+    Attributes:
+        api: a plain `livekit.api.LiveKitAPI`; its requests are on the timeline.
+        phone: the test phone.
+        timeline: everything that happened in this run.
+        endpoints: where the stack listens.
+    """
+
+    def __init__(
+        self, stack: Stack, client: api.LiveKitAPI, phone: Phone, host: AgentHost, name: str
+    ) -> None:
+        self.api = client
+        self.timeline: Timeline = stack.timeline
+        self.name = name
+        self._stack = stack
+        self._host = host
+        self._numbers = NumberBlock()
+        self._prefix = f"sbx-{secrets.token_hex(3)}"
+        self._rooms: list[Room] = []
+        self._agents: list[Agent] = []
+        self.phone = Switchboard(phone, self.endpoints, self._numbers)
+        self.mark = self.timeline.mark()
+        self.timeline.record("test", "test.started", test=name)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the stack listens."""
+        return self._stack.endpoints
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether the SIP service is our stand-in and not livekit-sip."""
+        return self.endpoints.is_stand_in
+
+    def step(self, text: str) -> None:
+        """Put a step of the scenario on the timeline."""
+        self.timeline.record("test", "test.step", text=text)
+
+    # --- names -----------------------------------------------------------------------------
+
+    def number(self) -> str:
+        """A telephone number that nobody else in this run has."""
+        return self._numbers.take()
+
+    def room_name(self, hint: str = "room") -> str:
+        """A room name that nobody else has."""
+        return f"{self._prefix}-{hint}-{secrets.token_hex(2)}"
+
+    def room(self, name: str | None = None) -> Room:
+        """A handle on a room by name (a fresh name by default); it is not created."""
+        ends = self.endpoints
+        room = Room(
+            name or self.room_name(),
+            client=self.api,
+            url=ends.livekit_url,
+            key=ends.api_key,
+            secret=ends.api_secret,
+            timeline=self.timeline,
+        )
+        self._rooms.append(room)
+        return room
+
+    def uri(self, number: str) -> str:
+        """The SIP URI that reaches `number` at the SIP service."""
+        return f"sip:{number}@{self.endpoints.sip_address}"
+
+    # --- inbound ---------------------------------------------------------------------------
+
+    async def trunk(self, **fields: Any) -> api.SIPInboundTrunkInfo:
+        """Create an inbound trunk; fields of SIPInboundTrunkInfo by name, durations in seconds.
+
+        Raises:
+            livekit.api.ServerError: livekit-server refused it.
+        """
+        fields.setdefault("name", f"{self._prefix} {self.name}"[:60])
+        return await self.api.sip.create_sip_inbound_trunk(
+            api.CreateSIPInboundTrunkRequest(trunk=build_trunk(fields))
+        )
+
+    async def rule(
+        self,
+        kind: RuleKind = "direct",
+        *,
+        agent: str | None = None,
+        agent_metadata: str = "",
+        trunk_ids: Sequence[str] = (),
+        **fields: Any,
+    ) -> api.SIPDispatchRuleInfo:
+        """Create a dispatch rule; see `build_rule` for the rest of the arguments.
+
+        Args:
+            kind: `direct`, `individual` or `callee`.
+            agent: dispatch this agent (`room_config.agents`) when the call creates the room.
+            agent_metadata: the metadata of that dispatch, seen as `job.metadata`.
+            trunk_ids: the trunks it is for; none means all calls, those of strangers included.
+            fields: `room`, `room_prefix`, `pin`, `randomize`, `room_config`, and the fields of
+                SIPDispatchRuleInfo by name.
+
+        Raises:
+            livekit.api.ServerError: livekit-server refused it.
+        """
+        agents = list(fields.pop("agents", ()))
+        if agent is not None:
+            agents.append(api.RoomAgentDispatch(agent_name=agent, metadata=agent_metadata))
+        fields.setdefault("name", f"{self._prefix} {self.name}"[:60])
+        info = build_rule(kind, agents=agents, trunk_ids=list(trunk_ids), **fields)
+        return await self.api.sip.create_sip_dispatch_rule(
+            api.CreateSIPDispatchRuleRequest(dispatch_rule=info)
+        )
+
+    async def inbound(
+        self,
+        *,
+        number: str | None = None,
+        numbers: Sequence[str] | None = None,
+        kind: RuleKind = "direct",
+        room: str | None = None,
+        room_prefix: str | None = None,
+        pin: str = "",
+        randomize: bool | None = None,
+        agent: str | None = None,
+        agent_metadata: str = "",
+        agents: Sequence[api.RoomAgentDispatch] = (),
+        room_config: api.RoomConfiguration | None = None,
+        metadata: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        hide_phone_number: bool = False,
+        rule: Mapping[str, Any] | None = None,
+        **trunk: Any,
+    ) -> Inbound:
+        """A number that can be called: an inbound trunk and a dispatch rule for it.
+
+        Args:
+            number: the number to dial; a fresh one by default.
+            numbers: the trunk's `numbers`; `[number]` by default, `[]` matches any number.
+            kind: of the rule: `direct`, `individual` or `callee`.
+            room: the room of a direct rule; a fresh one by default.
+            room_prefix: of an individual or callee rule; a fresh one by default.
+            pin: the rule's PIN.
+            randomize: see `build_rule`.
+            agent: agent_name to dispatch through `room_config.agents`.
+            agent_metadata: the metadata of that dispatch.
+            agents: further `room_config.agents`.
+            room_config: the RoomConfiguration of the rule.
+            metadata: of the rule; becomes the participant's metadata.
+            attributes: of the rule; become the participant's attributes.
+            hide_phone_number: of the rule.
+            rule: further fields of SIPDispatchRuleInfo.
+            trunk: fields of SIPInboundTrunkInfo (`headers_to_attributes`, `auth_username`,
+                `allowed_addresses`, …), durations in seconds.
+
+        Raises:
+            livekit.api.ServerError: livekit-server refused the trunk or the rule.
+        """
+        number = number or self.number()
+        info = await self.trunk(numbers=[number] if numbers is None else list(numbers), **trunk)
+        handle = self.room(room) if kind == "direct" else None
+        prefix = room_prefix if room_prefix is not None else self.room_name("call")
+        made = await self.rule(
+            kind,
+            trunk_ids=[info.sip_trunk_id],
+            room=handle.name if handle else "",
+            room_prefix="" if handle else prefix,
+            pin=pin,
+            randomize=randomize,
+            agent=agent,
+            agent_metadata=agent_metadata,
+            agents=agents,
+            room_config=room_config,
+            metadata=metadata,
+            attributes=dict(attributes) if attributes is not None else None,
+            hide_phone_number=hide_phone_number,
+            **(rule or {}),
+        )
+        return Inbound(number=number, uri=self.uri(number), trunk=info, rule=made, room=handle)
+
+    # --- outbound --------------------------------------------------------------------------
+
+    async def outbound_trunk(
+        self, address: str, *, numbers: Sequence[str] | None = None, **fields: Any
+    ) -> api.SIPOutboundTrunkInfo:
+        """Create an outbound trunk to `address` (a line's `host:port`, say).
+
+        Args:
+            address: where the INVITE goes, `host:port`.
+            numbers: the numbers it may call from; a fresh one by default.
+            fields: of SIPOutboundTrunkInfo by name.
+
+        Raises:
+            livekit.api.ServerError: livekit-server refused it.
+        """
+        chosen = [self.number()] if numbers is None else list(numbers)
+        return await self.api.sip.create_sip_outbound_trunk(
+            api.CreateSIPOutboundTrunkRequest(trunk=build_outbound_trunk(address, chosen, fields))
+        )
+
+    async def call_out(
+        self,
+        trunk: api.SIPOutboundTrunkInfo | str,
+        to: str,
+        *,
+        room: Room | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> OutboundCall:
+        """CreateSIPParticipant: let the SIP service call `to` and put it in a room.
+
+        Args:
+            trunk: the outbound trunk, or its id.
+            to: `sip_call_to`, the number to call.
+            room: the room; a fresh one by default.
+            wait: `wait_until_answered`: return only when it is answered, raise when it is not.
+            timeout: of the request, in seconds.
+            fields: of CreateSIPParticipantRequest by name, durations in seconds.
+
+        Raises:
+            livekit.api.SipCallError: the callee refused (with `wait`).
+            livekit.api.ServerError: livekit-server refused the request.
+        """
+        handle = room or self.room()
+        request = build_participant_request(
+            {
+                "sip_trunk_id": trunk if isinstance(trunk, str) else trunk.sip_trunk_id,
+                "sip_call_to": to,
+                "room_name": handle.name,
+                "wait_until_answered": wait,
+                **fields,
+            }
+        )
+        info = await self.api.sip.create_sip_participant(request, timeout=timeout)
+        return OutboundCall(room=handle, info=info)
+
+    # --- agents ----------------------------------------------------------------------------
+
+    async def agent(self, name: str | None = None, **behaviour: Any) -> Agent:
+        """Start and register an agent worker of the sandbox's own.
+
+        Args:
+            name: its agent_name; a fresh one by default, "" for automatic dispatch.
+            behaviour: see `Behaviour`: `tone`, `accept`, `raises`, `stays`, ….
+
+        Raises:
+            DeadlineMissed: livekit-server did not list it in time.
+        """
+        agent = Agent(
+            self._host,
+            f"{self._prefix}-agent-{len(self._agents)}" if name is None else name,
+            Behaviour(**behaviour),
+        )
+        self._agents.append(agent)
+        await agent.start()
+        return agent
+
+    # --- the end ---------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Take down everything the scenario made.
+
+        Raises:
+            LeakError: something could not be taken down; it says what.
+        """
+        self.timeline.record("test", "test.ended", test=self.name)
+        await asyncio.gather(
+            self.phone.reset(),
+            *(room.leave() for room in self._rooms),
+        )
+        made = self._made()
+        rooms = await self._our_rooms()
+        await asyncio.gather(
+            *(self._quietly(self.api.room.delete_room(api.DeleteRoomRequest(room=name)))
+              for name in rooms),
+            *(self._quietly(self.api.sip.delete_dispatch_rule(
+                api.DeleteSIPDispatchRuleRequest(sip_dispatch_rule_id=rule)))
+              for rule in made["rules"]),
+            *(self._quietly(self.api.sip.delete_trunk(
+                api.DeleteSIPTrunkRequest(sip_trunk_id=trunk)))
+              for trunk in made["trunks"]),
+            *(agent.stop() for agent in self._agents),
+        )  # fmt: skip
+        left = await self._left_over(made)
+        if left:
+            raise LeakError(
+                f"{self.name} left something behind",
+                seen=left,
+                remedy="end it in the scenario, or report it: the sandbox should have",
+                evidence=str(self.endpoints.run_dir),
+            )
+
+    @staticmethod
+    async def _quietly(work: Any) -> None:
+        """Deleting what the scenario has deleted already is fine."""
+        try:
+            await work
+        except api.TwirpError as error:
+            if error.code != "not_found":
+                raise
+
+    def _made(self) -> dict[str, list[str]]:
+        """The trunks and rules that this scenario created, by their answers on the timeline."""
+        made: dict[str, list[str]] = {"trunks": [], "rules": []}
+        for event in self.timeline.since(self.mark):
+            if event.name != "api.answer" or not isinstance(event.data.get("message"), dict):
+                continue
+            method, message = event.data["method"], event.data["message"]
+            if method in ("SIP/CreateSIPInboundTrunk", "SIP/CreateSIPOutboundTrunk"):
+                made["trunks"].append(message["sip_trunk_id"])
+            elif method == "SIP/CreateSIPDispatchRule":
+                made["rules"].append(message["sip_dispatch_rule_id"])
+        return made
+
+    async def _our_rooms(self) -> list[str]:
+        """Rooms that exist and are ours: on a stack of ours all, on a foreign one those we named."""
+        listed = (await self.api.room.list_rooms(api.ListRoomsRequest())).rooms
+        named = {room.name for room in self._rooms}
+        own = self.endpoints.engine != "attach"
+        return [
+            room.name
+            for room in listed
+            if own or room.name in named or room.name.startswith(self._prefix)
+        ]
+
+    async def _left_over(self, made: Mapping[str, Sequence[str]]) -> list[str]:
+        left = [f"room {name}" for name in await self._our_rooms()]
+        left += [f"call {call}" for call in await self.phone.leaks()]
+        trunks = await self.api.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())
+        outs = await self.api.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())
+        rules = await self.api.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())
+        left += [
+            f"trunk {trunk.sip_trunk_id}"
+            for trunk in (*trunks.items, *outs.items)
+            if trunk.sip_trunk_id in made["trunks"]
+        ]
+        left += [
+            f"dispatch rule {rule.sip_dispatch_rule_id}"
+            for rule in rules.items
+            if rule.sip_dispatch_rule_id in made["rules"]
+        ]
+        return left

@@ -1,0 +1,297 @@
+"""The pytest plugin: options, fixtures, the header line and what a failing test shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from sandbox.agents.worker import Agent, AgentHost
+from sandbox.core import Sandbox
+from sandbox.errors import PhoneError, SandboxError
+from sandbox.phone.client import Phone
+from sandbox.stack.options import ENGINES, StackOptions
+from sandbox.stack.stack import Stack
+from sandbox.telephony.tracing import api_client
+from sandbox.timeline import Timeline
+from sandbox.trace.failure import failure_sections
+
+_STACK = pytest.StashKey[Stack]()
+_SANDBOX = pytest.StashKey[Sandbox]()
+_COUNTS = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The command line's `--sandbox-…` options."""
+    group = parser.getgroup("sandbox", "LiveKit SIP sandbox")
+    group.addoption(
+        "--sandbox-engine",
+        choices=ENGINES,
+        default=os.environ.get("SANDBOX_ENGINE_OPTION", "auto"),
+        help="what brings the stack up (default: auto, which says what it picked)",
+    )
+    group.addoption(
+        "--sandbox-output",
+        default="test-results",
+        metavar="DIR",
+        help="folder for logs, configuration and reports (default: test-results)",
+    )
+    group.addoption(
+        "--sandbox-keep",
+        action="store_true",
+        help="keep the logs of a run in which every test passed",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    config.addinivalue_line(
+        "markers",
+        "only_livekit_sip(reason): needs the real livekit-sip; skipped on the stand-in",
+    )
+    config.addinivalue_line(
+        "markers",
+        "only_stand_in(reason): holds on the stand-in alone; skipped on livekit-sip",
+    )
+    config.stash[_COUNTS] = {}
+
+
+def _worker(config: pytest.Config) -> str:
+    return str(getattr(config, "workerinput", {}).get("workerid", "main"))
+
+
+def _sip_label(config: pytest.Config) -> str:
+    """Which SIP service a run will use, before anything is started."""
+    from sandbox.stack import provision
+
+    engine = config.getoption("--sandbox-engine")
+    if engine == "attach":
+        return os.environ.get("SANDBOX_SIP_SERVICE", "attached deployment")
+    try:
+        return provision.sip_service().label
+    except SandboxError as error:
+        return f"none ({error.what})"
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """One line that names the engine, the versions and the SIP service."""
+    from sandbox import versions
+    from sandbox.stack.stack import choose_engine
+
+    try:
+        engine, why = choose_engine(config.getoption("--sandbox-engine"))
+    except SandboxError as error:
+        return [f"sandbox: {error.what}"]
+    header = (
+        f"sandbox: engine {engine}, livekit-server {versions.LIVEKIT_SERVER}, "
+        f"SIP service: {_sip_label(config)}"
+    )
+    return [header, f"sandbox: {why}"] if why else [header]
+
+
+# --- fixtures that a user may override ----------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sandbox_engine(request: pytest.FixtureRequest) -> str:
+    """The engine's name; override it to fix one for a project."""
+    return str(request.config.getoption("--sandbox-engine"))
+
+
+@pytest.fixture(scope="session")
+def sandbox_config() -> Mapping[str, Mapping[str, Any]]:
+    """Keys laid over the configuration: `{"server": {…}, "sip": {…}}`; override it."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def sandbox_output(request: pytest.FixtureRequest) -> Path:
+    """The folder of this run's artifacts; override it to put them elsewhere."""
+    return Path(request.config.getoption("--sandbox-output")).absolute()
+
+
+# --- the stack ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sandbox_timeline() -> Timeline:
+    """The timeline of the whole run."""
+    return Timeline()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sandbox_stack(
+    request: pytest.FixtureRequest,
+    sandbox_engine: str,
+    sandbox_config: Mapping[str, Mapping[str, Any]],
+    sandbox_output: Path,
+    sandbox_timeline: Timeline,
+) -> AsyncIterator[Stack]:
+    """The running stack, one for each xdist worker."""
+    name = _worker(request.config)
+    run_dir = sandbox_output / f"stack-{name}"
+    if run_dir.exists():
+        shutil.rmtree(run_dir)
+    options = StackOptions(
+        engine=sandbox_engine,
+        run_dir=run_dir,
+        name=name,
+        server_config=sandbox_config.get("server", {}),
+        sip_config=sandbox_config.get("sip", {}),
+    )
+    async with Stack(options, sandbox_timeline) as stack:
+        request.config.stash[_STACK] = stack
+        yield stack
+    if not request.session.testsfailed and not request.config.getoption("--sandbox-keep"):
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _agent_host(
+    sandbox_stack: Stack, sandbox_timeline: Timeline
+) -> AsyncIterator[AgentHost]:
+    host = AgentHost(sandbox_stack.endpoints, sandbox_timeline)
+    yield host
+    await host.stop()
+
+
+class _PhoneHolder:
+    """The phone's client; made anew when the service has crashed."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._phone: Phone | None = None
+
+    async def get(self) -> Phone:
+        if self._phone is not None and self._phone.closed:
+            await self.close()
+            await self._stack.engine.restart_phone()
+        if self._phone is None:
+            ends = self._stack.endpoints
+            self._phone = await Phone.connect(
+                ends.phone_url,
+                ends.phone_token,
+                self._stack.timeline,
+                log_path=ends.run_dir / "phone.log",
+            )
+        return self._phone
+
+    async def close(self) -> None:
+        if self._phone is not None:
+            phone, self._phone = self._phone, None
+            await phone.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _phone_holder(sandbox_stack: Stack) -> AsyncIterator[_PhoneHolder]:
+    holder = _PhoneHolder(sandbox_stack)
+    yield holder
+    await holder.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _api(sandbox_stack: Stack) -> AsyncIterator[Any]:
+    ends = sandbox_stack.endpoints
+    async with api_client(
+        ends.livekit_url, ends.api_key, ends.api_secret, sandbox_stack.timeline
+    ) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sandbox(
+    request: pytest.FixtureRequest,
+    sandbox_stack: Stack,
+    _api: Any,
+    _phone_holder: _PhoneHolder,
+    _agent_host: AgentHost,
+) -> AsyncIterator[Sandbox]:
+    """One scenario's view of the stack: numbers, trunks, rules, rooms, calls and agents.
+
+    Whatever the scenario made is taken down behind it; what could not be fails it.
+    """
+    phone = await _phone_holder.get()
+    box = Sandbox(sandbox_stack, _api, phone, _agent_host, request.node.name)
+    request.node.stash[_SANDBOX] = box
+    yield box
+    try:
+        await box.close()
+    except PhoneError:
+        # The phone is gone: the test has failed by it already, and the next gets a new one.
+        if not phone.closed:
+            raise
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def agent(sandbox: Sandbox) -> Agent:
+    """A registered worker with a name of its own, that answers with a tone of 700 Hz."""
+    return await sandbox.agent()
+
+
+# --- which tests run on which SIP service, and what a failing one shows -------------------------
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the scenarios that are marked for the other SIP service."""
+    marked = [
+        item
+        for item in items
+        if any(item.iter_markers("only_livekit_sip")) or any(item.iter_markers("only_stand_in"))
+    ]
+    counts = config.stash[_COUNTS]
+    for name in ("only_livekit_sip", "only_stand_in"):
+        counts[name] = sum(1 for item in items if any(item.iter_markers(name)))
+    if not marked:
+        return
+    stand_in = _sip_label(config).startswith("stand-in")
+    for item in marked:
+        unfit = "only_livekit_sip" if stand_in else "only_stand_in"
+        for mark in item.iter_markers(unfit):
+            reason = mark.kwargs.get("reason") or (mark.args[0] if mark.args else "")
+            if not reason:
+                raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{unfit} needs a reason")
+            item.add_marker(pytest.mark.skip(reason=f"{unfit}: {reason}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Attach the ladders, the events and the log paths to a failing test."""
+    report = yield
+    box = item.stash.get(_SANDBOX, None)
+    if box is not None and report.failed:
+        for title, text in failure_sections(box.timeline.since(box.mark), box.endpoints):
+            report.sections.append((f"sandbox: {title}", text))
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Name the engine and the SIP service in the JUnit file, whoever reads it later."""
+    # Not the fixture record_testsuite_property: under xdist it writes into the workers' nowhere.
+    from _pytest.junitxml import xml_key
+
+    xml = session.config.stash.get(xml_key, None)
+    if xml is None:
+        return
+    from sandbox.stack.stack import choose_engine
+
+    engine, _ = choose_engine(session.config.getoption("--sandbox-engine"))
+    xml.add_global_property("sandbox.engine", engine)
+    xml.add_global_property("sandbox.sip_service", _sip_label(session.config))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say how many scenarios are bound to one SIP service."""
+    counts = config.stash.get(_COUNTS, {})
+    if any(counts.values()):
+        terminalreporter.write_line(
+            f"sandbox: {counts['only_livekit_sip']} scenarios only on livekit-sip, "
+            f"{counts['only_stand_in']} only on the stand-in"
+        )

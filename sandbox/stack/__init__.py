@@ -1,0 +1,1 @@
+"""The stack: redis, livekit-server, the SIP service and the phone, and how they are brought up."""

@@ -1,0 +1,103 @@
+"""Probes that tell whether a part of the stack truly answers, not merely listens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+from livekit import api
+
+__all__ = ["http_ok", "redis_answers", "server_answers", "sip_answers", "until"]
+
+#: Pause between two tries of a probe, in seconds: a part that starts has no event to wait for.
+_PAUSE = 0.015
+
+
+async def until(probe: Callable[[], Awaitable[bool]], *, within: float) -> bool:
+    """Try `probe` until it answers True; False when `within` seconds passed first."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        async with asyncio.timeout(within):
+            while not await probe():
+                await asyncio.sleep(_PAUSE)
+            return True
+    return False
+
+
+async def redis_answers(host: str, port: int) -> bool:
+    """Whether redis answers PING with PONG."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"PING\r\n")
+        return (await reader.readline()).startswith(b"+PONG")
+    except OSError:
+        return False
+    finally:
+        writer.close()
+
+
+async def server_answers(session: aiohttp.ClientSession, url: str, key: str, secret: str) -> bool:
+    """Whether livekit-server answers RoomService.ListRooms."""
+    client = api.LiveKitAPI(url, key, secret, session=session, failover=False)
+    try:
+        await client.room.list_rooms(api.ListRoomsRequest())
+    except (aiohttp.ClientError, api.TwirpError, OSError):
+        return False
+    return True
+
+
+async def http_ok(session: aiohttp.ClientSession, url: str) -> bool:
+    """Whether a GET of `url` answers 200."""
+    try:
+        async with session.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, OSError):
+        return False
+
+
+class _Answer(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.first: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if not self.first.done():
+            self.first.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        # ICMP port unreachable: nothing listens there yet.
+        if not self.first.done():
+            self.first.set_exception(exc)
+
+
+async def sip_answers(host: str, port: int, *, within: float = 0.25) -> bool:
+    """Whether a SIP OPTIONS over UDP gets any final answer (RFC 3261 section 11)."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(_Answer, remote_addr=(host, port))
+    try:
+        local_host, local_port = transport.get_extra_info("sockname")[:2]
+        tag = secrets.token_hex(4)
+        lines = [
+            f"OPTIONS sip:{host}:{port} SIP/2.0",
+            f"Via: SIP/2.0/UDP {local_host}:{local_port};branch=z9hG4bK{tag};rport",
+            f"From: <sip:probe@{local_host}>;tag={tag}",
+            f"To: <sip:{host}:{port}>",
+            f"Call-ID: probe-{secrets.token_hex(8)}",
+            "CSeq: 1 OPTIONS",
+            f"Contact: <sip:probe@{local_host}:{local_port}>",
+            "Max-Forwards: 70",
+            "Content-Length: 0",
+            "",
+            "",
+        ]
+        transport.sendto("\r\n".join(lines).encode())
+        answer = await asyncio.wait_for(protocol.first, within)
+        return answer.startswith(b"SIP/2.0 ")
+    except (OSError, asyncio.TimeoutError):
+        return False
+    finally:
+        transport.close()

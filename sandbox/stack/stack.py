@@ -1,0 +1,119 @@
+"""The stack: one engine, picked and brought up, behind one interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from sandbox.errors import UsageError
+from sandbox.stack.attach import AttachEngine
+from sandbox.stack.endpoints import Endpoints
+from sandbox.stack.native import NativeEngine
+from sandbox.stack.options import ENGINES, StackOptions
+from sandbox.timeline import Timeline
+
+__all__ = ["Engine", "Stack"]
+
+
+class Engine(Protocol):
+    """What an engine does; see `NativeEngine`."""
+
+    name: str
+    endpoints: Endpoints | None
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds until each part answered."""
+
+    async def start(self) -> Endpoints:
+        """Bring everything up, or nothing."""
+
+    async def restart_phone(self) -> Endpoints:
+        """A new phone in place of a crashed one."""
+
+    def watch_path(self, path: Path) -> None:
+        """Have a file or folder removed should this process be killed."""
+
+    async def stop(self) -> None:
+        """Take everything down; safe to call twice."""
+
+
+_ENGINES: dict[str, type[NativeEngine] | type[AttachEngine]] = {
+    "native": NativeEngine,
+    "attach": AttachEngine,
+}
+
+
+class Stack:
+    """A running stack; an async context manager.
+
+    Example:
+        async with Stack(StackOptions(run_dir=folder), Timeline()) as stack:
+            print(stack.endpoints.livekit_url)
+    """
+
+    def __init__(self, options: StackOptions, timeline: Timeline) -> None:
+        """Pick the engine; nothing is started yet.
+
+        Raises:
+            UsageError: there is no engine of that name.
+        """
+        self.options = options
+        self.timeline = timeline
+        name, self.why = choose_engine(options.engine)
+        self.engine: Engine = _ENGINES[name](options, timeline)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the stack listens.
+
+        Raises:
+            UsageError: it is not up.
+        """
+        if self.engine.endpoints is None:
+            raise UsageError("the stack is not up", remedy="await stack.start() first")
+        return self.engine.endpoints
+
+    async def start(self) -> Endpoints:
+        """Bring the stack up.
+
+        Raises:
+            SetupError: a program is missing.
+            StackError: a part did not become ready; nothing is left running.
+        """
+        self.options.run_dir.mkdir(parents=True, exist_ok=True)
+        self.timeline.evidence = str(self.options.run_dir)
+        return await self.engine.start()
+
+    async def stop(self) -> None:
+        """Take it down; safe to call twice."""
+        await self.engine.stop()
+
+    def watch_path(self, path: Path) -> None:
+        """Have a file or folder removed should this process be killed."""
+        self.engine.watch_path(path)
+
+    async def __aenter__(self) -> Stack:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+
+def choose_engine(wanted: str) -> tuple[str, str]:
+    """The engine for `wanted` and, for `auto`, one line that says why.
+
+    Raises:
+        UsageError: there is no engine of that name.
+    """
+    if wanted not in ENGINES:
+        raise UsageError(f"no engine {wanted!r}", remedy=f"choose one of {', '.join(ENGINES)}")
+    if wanted == "auto":
+        return "native", "native: plain processes on this machine"
+    if wanted not in _ENGINES:
+        raise UsageError(
+            f"the {wanted} engine is not part of this version",
+            remedy="use ENGINE=native (--sandbox-engine native)",
+        )
+    return wanted, ""

@@ -1,0 +1,357 @@
+"""A WebRTC participant that joins a room to look, to listen and to make a tone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from livekit import rtc
+
+from sandbox.audio import ToneDetector, sine
+from sandbox.errors import UsageError
+from sandbox.timeline import Event, Timeline
+
+__all__ = ["Peer"]
+
+_RATE = 48000
+_FRAME = _RATE // 50
+
+
+class Peer:
+    """A participant of ours in a room; made by `Room.join`.
+
+    What it sees lands on the timeline with source `room`: `room.participant_connected`,
+    `room.participant_disconnected`, `room.attributes`, `room.track_subscribed`, `room.dtmf`,
+    `room.tone` and so on, each with `room`, `peer` (this identity) and `identity` (whom it is
+    about).
+    """
+
+    def __init__(self, identity: str, room: str, timeline: Timeline) -> None:
+        self.identity = identity
+        self.room = room
+        #: The livekit.rtc.Room, for all that this class does not cover.
+        self.rtc = rtc.Room()
+        self._timeline = timeline
+        self._mark = timeline.mark()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._publication: rtc.LocalTrackPublication | None = None
+        self._tone_task: asyncio.Task[None] | None = None
+        self._source: rtc.AudioSource | None = None
+        self._attach()
+
+    # --- events ----------------------------------------------------------------------------
+
+    def _record(self, name: str, identity: str = "", **data: Any) -> None:
+        self._timeline.record(
+            "room", f"room.{name}", room=self.room, peer=self.identity, identity=identity, **data
+        )
+
+    def _attach(self) -> None:
+        room = self.rtc
+
+        def connected(participant: rtc.RemoteParticipant) -> None:
+            self._record(
+                "participant_connected",
+                participant.identity,
+                name=participant.name,
+                kind=participant.kind,
+                metadata=participant.metadata,
+                attributes=dict(participant.attributes),
+            )
+
+        def disconnected(participant: rtc.RemoteParticipant) -> None:
+            reason = participant.disconnect_reason
+            self._record(
+                "participant_disconnected",
+                participant.identity,
+                reason=rtc.DisconnectReason.Name(reason) if reason is not None else "",
+                attributes=dict(participant.attributes),
+            )
+
+        def attributes(changed: Mapping[str, str], participant: rtc.Participant) -> None:
+            self._record("attributes", participant.identity, changed=dict(changed))
+
+        def subscribed(
+            track: rtc.Track, publication: rtc.RemoteTrackPublication, who: rtc.RemoteParticipant
+        ) -> None:
+            self._record(
+                "track_subscribed", who.identity, track=publication.name, mime=publication.mime_type
+            )
+            if track.kind == rtc.TrackKind.KIND_AUDIO:
+                self._spawn(self._listen(track, who.identity))
+
+        def unsubscribed(
+            track: rtc.Track, publication: rtc.RemoteTrackPublication, who: rtc.RemoteParticipant
+        ) -> None:
+            self._record("track_unsubscribed", who.identity, track=publication.name)
+
+        def dtmf(press: rtc.SipDTMF) -> None:
+            who = press.participant.identity if press.participant else ""
+            self._record("dtmf", who, digit=press.digit, code=press.code)
+
+        def closed(reason: Any) -> None:
+            self._record("disconnected", self.identity, reason=rtc.DisconnectReason.Name(reason))
+
+        room.on("participant_connected", connected)
+        room.on("participant_disconnected", disconnected)
+        room.on("participant_attributes_changed", attributes)
+        room.on("track_subscribed", subscribed)
+        room.on("track_unsubscribed", unsubscribed)
+        room.on("sip_dtmf_received", dtmf)
+        room.on("disconnected", closed)
+        room.on("local_track_subscribed", lambda track: self._record("heard", self.identity))
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- joining and leaving ---------------------------------------------------------------
+
+    async def connect(self, url: str, token: str, *, auto_subscribe: bool = True) -> None:
+        """Join; participants who are already there are recorded as connected."""
+        await self.rtc.connect(url, token, rtc.RoomOptions(auto_subscribe=auto_subscribe))
+        self._record("joined", self.identity)
+        for participant in self.rtc.remote_participants.values():
+            self._record(
+                "participant_connected",
+                participant.identity,
+                name=participant.name,
+                kind=participant.kind,
+                metadata=participant.metadata,
+                attributes=dict(participant.attributes),
+                already=True,
+            )
+
+    async def leave(self) -> None:
+        """Leave the room; safe to call twice."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.rtc.isconnected():
+            await self.rtc.disconnect()
+        if self._source is not None:
+            await self._source.aclose()
+            self._source = None
+
+    # --- audio -----------------------------------------------------------------------------
+
+    async def publish_tone(self, hz: float, *, level_dbov: float = -12.0) -> None:
+        """Publish a microphone track with a sine; called again, it changes the tone.
+
+        Args:
+            hz: its frequency, in Hz.
+            level_dbov: its level, in dBov (RFC 6464: 0 is the loudest square wave).
+        """
+        if self._publication is None:
+            self._source = rtc.AudioSource(_RATE, 1, queue_size_ms=100)
+            track = rtc.LocalAudioTrack.create_audio_track(f"{self.identity}-tone", self._source)
+            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
+            self._publication = await self.rtc.local_participant.publish_track(track, options)
+            self._record("published", self.identity, hz=hz)
+        if self._tone_task is not None:
+            self._tone_task.cancel()
+        self._tone_task = self._spawn(self._play(hz, level_dbov))
+
+    async def unpublish(self) -> None:
+        """Take the track back."""
+        if self._tone_task is not None:
+            self._tone_task.cancel()
+            self._tone_task = None
+        if self._publication is not None:
+            await self.rtc.local_participant.unpublish_track(self._publication.sid)
+            self._publication = None
+
+    async def _play(self, hz: float, level_dbov: float) -> None:
+        assert self._source is not None
+        # A whole second repeats without a step for every whole number of Hz.
+        second = sine(hz, 1.0, rate=_RATE, level_dbov=level_dbov)
+        frames = [
+            rtc.AudioFrame(second[i : i + _FRAME].tobytes(), _RATE, 1, _FRAME)
+            for i in range(0, _RATE, _FRAME)
+        ]
+        while True:
+            for frame in frames:
+                await self._source.capture_frame(frame)
+
+    async def _listen(self, track: rtc.Track, identity: str) -> None:
+        detector = ToneDetector(_RATE)
+        stream = rtc.AudioStream(track, sample_rate=_RATE, num_channels=1)
+        try:
+            async for event in stream:
+                samples = np.frombuffer(event.frame.data, dtype=np.int16)
+                for edge in detector.feed(samples):
+                    self._record(
+                        "tone", identity, hz=edge.hz, on=edge.on, level_dbov=edge.level_dbov
+                    )
+        finally:
+            await stream.aclose()
+
+    def _mine(self, event: Event) -> bool:
+        return event.source == "room" and event.data.get("peer") == self.identity
+
+    async def hears_tone(
+        self,
+        hz: float,
+        *,
+        of: str | None = None,
+        within: float = 5.0,
+        tolerance_hz: float = 12.0,
+        since: int | None = None,
+    ) -> Event:
+        """Wait until a tone of `hz` is heard, from anybody or from the track of `of`.
+
+        Raises:
+            DeadlineMissed: it was not heard; the error shows what was.
+        """
+
+        def match(event: Event) -> bool:
+            return (
+                self._mine(event)
+                and event.name == "room.tone"
+                and bool(event.data["on"])
+                and (of is None or event.data["identity"] == of)
+                and abs(event.data["hz"] - hz) <= tolerance_hz
+            )
+
+        return await self._timeline.wait(
+            match,
+            within=within,
+            expected=f"{self.identity} to hear {hz:g} Hz" + (f" from {of}" if of else ""),
+            since=self._mark if since is None else since,
+            about=self._mine,
+        )
+
+    def heard(self, *, of: str | None = None) -> set[int]:
+        """The tones heard so far, rounded to 10 Hz."""
+        return {
+            round(event.data["hz"] / 10) * 10
+            for event in self._timeline.since(self._mark)
+            if self._mine(event)
+            and event.name == "room.tone"
+            and event.data["on"]
+            and (of is None or event.data["identity"] == of)
+        }
+
+    # --- DTMF ------------------------------------------------------------------------------
+
+    async def publish_dtmf(self, digits: str) -> None:
+        """Send `digits` to every SIP participant of the room, a data packet for each."""
+        codes = "0123456789*#ABCD"
+        for digit in digits:
+            code = codes.find(digit.upper())
+            if code < 0:
+                raise UsageError(f"{digit!r} is no DTMF digit; there are {codes}")
+            await self.rtc.local_participant.publish_dtmf(code=code, digit=digit)
+
+    def digits(self, *, of: str | None = None) -> str:
+        """The digits received so far."""
+        return "".join(
+            event.data["digit"]
+            for event in self._timeline.since(self._mark)
+            if self._mine(event)
+            and event.name == "room.dtmf"
+            and (of is None or event.data["identity"] == of)
+        )
+
+    async def dtmf(self, digits: str, *, of: str | None = None, within: float = 5.0) -> None:
+        """Wait until exactly `digits` have been received since joining.
+
+        Raises:
+            DeadlineMissed: others came, or fewer.
+        """
+
+        def match(event: Event) -> bool:
+            return (
+                self._mine(event)
+                and event.name == "room.dtmf"
+                and self.digits(of=of) == digits
+            )
+
+        await self._timeline.wait(
+            match,
+            within=within,
+            expected=f"{self.identity} to receive the DTMF digits {digits!r}",
+            since=self._mark,
+            about=lambda e: self._mine(e) and e.name == "room.dtmf",
+        )
+
+    # --- participants and attributes -------------------------------------------------------
+
+    async def sees(self, identity: str, *, within: float = 5.0) -> Event:
+        """Wait until participant `identity` is there (it may have been there before us).
+
+        Raises:
+            DeadlineMissed: it did not come.
+        """
+        return await self._timeline.wait(
+            lambda e: self._mine(e)
+            and e.name == "room.participant_connected"
+            and e.data["identity"] == identity,
+            within=within,
+            expected=f"{self.identity} to see {identity}",
+            since=self._mark,
+            about=self._mine,
+        )
+
+    async def sees_leave(self, identity: str, *, within: float = 5.0) -> Event:
+        """Wait until participant `identity` is gone.
+
+        Raises:
+            DeadlineMissed: it is still there.
+        """
+        return await self._timeline.wait(
+            lambda e: self._mine(e)
+            and e.name == "room.participant_disconnected"
+            and e.data["identity"] == identity,
+            within=within,
+            expected=f"{self.identity} to see {identity} leave",
+            since=self._mark,
+            about=self._mine,
+        )
+
+    async def attribute(
+        self, identity: str, key: str, value: str, *, within: float = 5.0
+    ) -> Event:
+        """Wait until attribute `key` of `identity` is, or was since we joined, `value`.
+
+        Raises:
+            DeadlineMissed: it never was.
+        """
+
+        def match(event: Event) -> bool:
+            if not self._mine(event) or event.data.get("identity") != identity:
+                return False
+            if event.name == "room.attributes":
+                return event.data["changed"].get(key) == value
+            return (
+                event.name == "room.participant_connected"
+                and event.data["attributes"].get(key) == value
+            )
+
+        return await self._timeline.wait(
+            match,
+            within=within,
+            expected=f"attribute {key} of {identity} to be {value!r}",
+            since=self._mark,
+            about=lambda e: self._mine(e) and e.data.get("identity") == identity,
+        )
+
+    def values(self, identity: str, key: str) -> Sequence[str]:
+        """All values that attribute `key` of `identity` has had since we joined, in order."""
+        result: list[str] = []
+        for event in self._timeline.since(self._mark):
+            if not self._mine(event) or event.data.get("identity") != identity:
+                continue
+            if event.name == "room.participant_connected":
+                changed = event.data["attributes"]
+            elif event.name == "room.attributes":
+                changed = event.data["changed"]
+            else:
+                continue
+            if key in changed:
+                result.append(changed[key])
+        return result

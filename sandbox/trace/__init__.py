@@ -1,0 +1,1 @@
+"""The timeline, made readable: ladders, timings, the verdict of a failing test."""

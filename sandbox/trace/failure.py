@@ -1,0 +1,41 @@
+"""What a failing test shows besides its traceback: the ladders of its calls, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sandbox.stack.endpoints import Endpoints
+from sandbox.timeline import Event
+from sandbox.trace.ladder import ladder_text, rungs
+
+__all__ = ["failure_sections"]
+
+_LAST_EVENTS = 25
+
+
+def _events_text(events: Sequence[Event]) -> list[str]:
+    quiet = ("sip.sent", "sip.received", "rtp.stats")
+    shown = [event for event in events if event.name not in quiet]
+    if not shown:
+        return ["(nothing happened)"]
+    start = events[0].at
+    lines = [f"{event.at - start:+9.3f}  {event}"[:200] for event in shown[-_LAST_EVENTS:]]
+    if len(shown) > _LAST_EVENTS:
+        lines.insert(0, f"{'':>9}  … {len(shown) - _LAST_EVENTS} earlier events")
+    return lines
+
+
+def failure_sections(events: Sequence[Event], endpoints: Endpoints) -> list[tuple[str, str]]:
+    """Titled texts for a failing test's report: a ladder for each call, the events, the logs."""
+    sections: list[tuple[str, str]] = []
+    calls = list(dict.fromkeys(event.call for event in events if event.call))
+    for call in calls:
+        steps = rungs(events, call)
+        if steps:
+            sections.append((f"SIP ladder of call {call}", "\n".join(ladder_text(steps))))
+    sections.append(("what happened", "\n".join(_events_text(events))))
+    logs = sorted(path for path in endpoints.run_dir.glob("*.log") if path.stat().st_size)
+    where = [f"engine       {endpoints.engine}", f"SIP service  {endpoints.sip_service}"]
+    where += [f"log          {path}" for path in logs]
+    sections.append(("where to look", "\n".join(where)))
+    return sections
