@@ -12,6 +12,7 @@ from livekit import api
 from sandbox.agents.protocol import Behaviour
 from sandbox.agents.worker import Agent, AgentHost
 from sandbox.errors import LeakError
+from sandbox.phone.call import Call
 from sandbox.phone.client import Phone
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.stack import Stack
@@ -23,8 +24,8 @@ from sandbox.telephony.outbound import (
     build_outbound_trunk,
     build_participant_request,
 )
-from sandbox.telephony.rooms import Room
-from sandbox.timeline import Timeline
+from sandbox.telephony.rooms import Room, participant_of
+from sandbox.timeline import Event, Timeline
 
 __all__ = ["Sandbox"]
 
@@ -209,6 +210,31 @@ class Sandbox:
             **(rule or {}),
         )
         return Inbound(number=number, uri=self.uri(number), trunk=info, rule=made, room=handle)
+
+    async def joined(self, call: Call, *, within: float = 5.0) -> tuple[Room, api.ParticipantInfo]:
+        """Wait until the caller of `call` is in a room; the room and the participant as it joined.
+
+        The participant is told by its attribute `sip.callIDFull`, which is the Call-ID.
+
+        Raises:
+            DeadlineMissed: no participant of this call joined any room.
+        """
+
+        def match(event: Event) -> bool:
+            who = event.data.get("participant", {})
+            return (
+                event.name == "webhook.participant_joined"
+                and who.get("attributes", {}).get("sip.callIDFull") == call.sip_call_id
+            )
+
+        event = await self.timeline.wait(
+            match,
+            within=within,
+            expected=f"the caller of {call.remote_uri} to join a room",
+            since=self.mark,
+            about=lambda e: e.source == "webhook" or e.call == call.id,
+        )
+        return self.room(event.data["room"]["name"]), participant_of(event)
 
     # --- outbound --------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ class Timeline:
                 future.set_result(event)
                 self._waiters.remove(waiter)
 
-    def record(self, source: str, name: str, *, call: str = "", **data: Any) -> Event:
+    def record(self, source: str, name: str, /, *, call: str = "", **data: Any) -> Event:
         """Append an event that happens now; returns it."""
         event = Event(source=source, name=name, call=call, data=data)
         self.add(event)

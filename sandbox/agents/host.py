@@ -32,7 +32,7 @@ _write_lock = threading.Lock()
 _pipe = os.fdopen(os.dup(1), "wb", buffering=0)
 
 
-def _emit(agent: str, name: str, **data: Any) -> None:
+def _emit(agent: str, name: str, /, **data: Any) -> None:
     """Write one event; called from the host's loop and from the threads of the jobs."""
     line = encode({"agent": agent, "event": name, "at": time.time(), **data})
     with _write_lock:
@@ -50,9 +50,9 @@ class _Job:
         self._tasks: set[asyncio.Task[None]] = set()
         self._participant = ""
 
-    def emit(self, name: str, **data: Any) -> None:
-        _emit(self.agent, name, job=self.context.job.id, room=self.context.room.name or
-              self.context.job.room.name, **data)  # fmt: skip
+    def emit(self, name: str, /, **data: Any) -> None:
+        job = self.context.job
+        _emit(self.agent, name, job=job.id, room=job.room.name, **data)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)

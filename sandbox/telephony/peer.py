@@ -43,7 +43,7 @@ class Peer:
 
     # --- events ----------------------------------------------------------------------------
 
-    def _record(self, name: str, identity: str = "", **data: Any) -> None:
+    def _record(self, name: str, identity: str = "", /, **data: Any) -> None:
         self._timeline.record(
             "room", f"room.{name}", room=self.room, peer=self.identity, identity=identity, **data
         )

@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf.json_format import ParseDict
 from livekit import api
 
 from sandbox.errors import UsageError
 from sandbox.telephony.peer import Peer
 from sandbox.timeline import Event, Timeline
 
-__all__ = ["Room"]
+__all__ = ["Room", "participant_of"]
 
 
 class Room:
@@ -105,16 +106,12 @@ class Room:
     # --- what livekit-server says -----------------------------------------------------------
 
     def _about(self, event: Event) -> bool:
-        return (
-            event.source in ("webhook", "room")
-            and event.data.get("room", {}).get("name", self.name) == self.name
-            if isinstance(event.data.get("room"), Mapping)
-            else event.data.get("room") == self.name
-        )
+        room = event.data.get("room")
+        return (room.get("name") if isinstance(room, Mapping) else room) == self.name
 
     async def _webhook(
         self, name: str, identity: str | None, within: float, expected: str
-    ) -> Mapping[str, Any]:
+    ) -> Event:
         def match(event: Event) -> bool:
             return (
                 event.name == f"webhook.{name}"
@@ -124,10 +121,9 @@ class Room:
                 )
             )
 
-        event = await self._timeline.wait(
+        return await self._timeline.wait(
             match, within=within, expected=expected, since=self._mark, about=self._about
         )
-        return event.data
 
     async def participant(self, identity: str, *, within: float = 5.0) -> api.ParticipantInfo:
         """Wait until `identity` has joined; the ParticipantInfo as it was then.
@@ -135,10 +131,10 @@ class Room:
         Raises:
             DeadlineMissed: it did not join in time.
         """
-        data = await self._webhook(
+        event = await self._webhook(
             "participant_joined", identity, within, f"{identity} to join {self.name}"
         )
-        return _participant(data)
+        return participant_of(event)
 
     async def sip_participant(self, *, within: float = 5.0) -> api.ParticipantInfo:
         """Wait for a SIP participant, whoever it is.
@@ -161,7 +157,7 @@ class Room:
             since=self._mark,
             about=self._about,
         )
-        return _participant(event.data)
+        return participant_of(event)
 
     async def left(self, identity: str, *, within: float = 5.0) -> api.ParticipantInfo:
         """Wait until `identity` has left; its `disconnect_reason` tells why.
@@ -169,16 +165,16 @@ class Room:
         Raises:
             DeadlineMissed: it is still there.
         """
-        data = await self._webhook(
+        event = await self._webhook(
             "participant_left", identity, within, f"{identity} to leave {self.name}"
         )
-        return _participant(data)
+        return participant_of(event)
 
-    async def started(self, *, within: float = 5.0) -> Mapping[str, Any]:
+    async def started(self, *, within: float = 5.0) -> Event:
         """Wait for the room's `room_started` webhook."""
         return await self._webhook("room_started", None, within, f"room {self.name} to start")
 
-    async def finished(self, *, within: float = 5.0) -> Mapping[str, Any]:
+    async def finished(self, *, within: float = 5.0) -> Event:
         """Wait for the room's `room_finished` webhook."""
         return await self._webhook("room_finished", None, within, f"room {self.name} to end")
 
@@ -232,7 +228,6 @@ class Room:
         )
 
 
-def _participant(data: Mapping[str, Any]) -> api.ParticipantInfo:
-    from google.protobuf.json_format import ParseDict
-
-    return ParseDict(data["participant"], api.ParticipantInfo(), ignore_unknown_fields=True)
+def participant_of(event: Event) -> api.ParticipantInfo:
+    """The ParticipantInfo that a `webhook.participant_…` event carries."""
+    return ParseDict(event.data["participant"], api.ParticipantInfo(), ignore_unknown_fields=True)

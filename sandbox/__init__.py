@@ -1,0 +1,110 @@
+"""LiveKit SIP sandbox: real phone calls to LiveKit, on one machine, from pytest.
+
+What a test imports is here; everything else is private and may change. The fixtures `sandbox`
+and `agent` come with the pytest plugin, which an installed package registers by itself.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sandbox.agents.worker import Agent, Caller, Job
+    from sandbox.core import Sandbox
+    from sandbox.errors import (
+        CallFailed,
+        DeadlineMissed,
+        LeakError,
+        PhoneError,
+        SandboxError,
+        SetupError,
+        StackError,
+        UsageError,
+    )
+    from sandbox.phone.call import Call
+    from sandbox.phone.client import Line, Phone
+    from sandbox.phone.messages import SipMessage
+    from sandbox.phone.protocol import Credentials
+    from sandbox.stack.endpoints import Endpoints
+    from sandbox.stack.options import StackOptions
+    from sandbox.stack.stack import Stack
+    from sandbox.switchboard import Switchboard
+    from sandbox.telephony.inbound import Inbound
+    from sandbox.telephony.outbound import OutboundCall
+    from sandbox.telephony.peer import Peer
+    from sandbox.telephony.rooms import Room
+    from sandbox.timeline import Event, Timeline
+
+# Loaded when first used: `sandbox --help` and a plain pytest run need not import LiveKit's SDKs.
+_HOMES = {
+    "Agent": "sandbox.agents.worker",
+    "Call": "sandbox.phone.call",
+    "CallFailed": "sandbox.errors",
+    "Caller": "sandbox.agents.worker",
+    "Credentials": "sandbox.phone.protocol",
+    "DeadlineMissed": "sandbox.errors",
+    "Endpoints": "sandbox.stack.endpoints",
+    "Event": "sandbox.timeline",
+    "Inbound": "sandbox.telephony.inbound",
+    "Job": "sandbox.agents.worker",
+    "LeakError": "sandbox.errors",
+    "Line": "sandbox.phone.client",
+    "OutboundCall": "sandbox.telephony.outbound",
+    "Peer": "sandbox.telephony.peer",
+    "Phone": "sandbox.phone.client",
+    "PhoneError": "sandbox.errors",
+    "Room": "sandbox.telephony.rooms",
+    "Sandbox": "sandbox.core",
+    "SandboxError": "sandbox.errors",
+    "SetupError": "sandbox.errors",
+    "SipMessage": "sandbox.phone.messages",
+    "Stack": "sandbox.stack.stack",
+    "StackError": "sandbox.errors",
+    "StackOptions": "sandbox.stack.options",
+    "Switchboard": "sandbox.switchboard",
+    "Timeline": "sandbox.timeline",
+    "UsageError": "sandbox.errors",
+}
+
+__all__ = [
+    "Agent",
+    "Call",
+    "CallFailed",
+    "Caller",
+    "Credentials",
+    "DeadlineMissed",
+    "Endpoints",
+    "Event",
+    "Inbound",
+    "Job",
+    "LeakError",
+    "Line",
+    "OutboundCall",
+    "Peer",
+    "Phone",
+    "PhoneError",
+    "Room",
+    "Sandbox",
+    "SandboxError",
+    "SetupError",
+    "SipMessage",
+    "Stack",
+    "StackError",
+    "StackOptions",
+    "Switchboard",
+    "Timeline",
+    "UsageError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sandbox' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,60 @@
+"""What the end-to-end scenarios share: a call that is answered, and the silence of a dropped one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sandbox import Call, DeadlineMissed, Inbound, Peer, Room, Sandbox
+
+#: The tones of the scenarios, in Hz: far enough apart to be told from each other.
+CALLER_TONE = 440.0
+PEER_TONE = 700.0
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A call that is up, and the WebRTC peer at its other end."""
+
+    call: Call
+    peer: Peer
+    room: Room
+    identity: str
+
+
+Connect = Callable[..., Awaitable[Talk]]
+
+
+@pytest.fixture
+def connect(sandbox: Sandbox) -> Connect:
+    """Join the room of a direct rule with a peer that makes a tone, dial, and wait for the 200."""
+
+    async def place(number: Inbound, **dial: Any) -> Talk:
+        assert number.room is not None, "connect() needs a direct rule"
+        peer = await number.room.join(tone=PEER_TONE)
+        call = await sandbox.phone.dial(number, **dial)
+        await call.answered(within=5)
+        room, participant = await sandbox.joined(call)
+        return Talk(call, peer, room, participant.identity)
+
+    return place
+
+
+async def assert_dropped(call: Call, *, window: float = 0.6) -> None:
+    """The call gets 100 and 180 and then nothing: what livekit does when no rule takes it.
+
+    Silence can only be observed for a while: `window` is how long, in seconds. A refusal that
+    did come takes a few milliseconds.
+    """
+    await call.ringing(within=2)
+    with pytest.raises(DeadlineMissed):
+        await call.final_response(within=window)
+
+
+async def assert_rings_in(sandbox: Sandbox, call: Call) -> tuple[Room, Any]:
+    """The call rings, and its caller is in a room."""
+    await call.ringing(within=2)
+    return await sandbox.joined(call)

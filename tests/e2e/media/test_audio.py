@@ -1,0 +1,59 @@
+"""Audio between the phone and the room, checked by tones."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sandbox import Sandbox
+from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
+async def test_audio_goes_both_ways(sandbox: Sandbox, connect: Connect, codec: str) -> None:
+    """Phone and room hear each other with PCMU, PCMA and G722. (S-MED-01 to 03)"""
+    number = await sandbox.inbound()
+    talk = await connect(number, codecs=[codec], tone=CALLER_TONE)
+    await asyncio.gather(
+        talk.call.hears_tone(PEER_TONE, within=4),
+        talk.peer.hears_tone(CALLER_TONE, of=talk.identity, within=4),
+    )
+    stats = await talk.call.stats()
+    assert stats.codec == codec
+
+
+async def test_livekit_prefers_its_own_order_of_codecs(sandbox: Sandbox, connect: Connect) -> None:
+    """Offered PCMA, PCMU, G722 in this order, livekit answers with G722. (S-MED-03)"""
+    number = await sandbox.inbound()
+    talk = await connect(number, codecs=["PCMA", "PCMU", "G722"])
+    assert (await talk.call.stats()).codec == "G722"
+
+
+async def test_two_callers_hear_each_other_and_not_themselves(sandbox: Sandbox) -> None:
+    """Two SIP callers in one room answer each other; each hears the other alone. (S-ANS-06, S-MED-10)"""
+    number = await sandbox.inbound()
+    first = await sandbox.phone.dial(number, tone=400)
+    await first.ringing(within=2)
+    second = await sandbox.phone.dial(number, tone=900)
+    await asyncio.gather(first.answered(within=5), second.answered(within=5))
+    await asyncio.gather(
+        first.hears_tone(900, within=4), second.hears_tone(400, within=4)
+    )
+    assert first.tones_heard() == {900}
+    assert second.tones_heard() == {400}
+
+
+async def test_nobody_speaks_so_it_rings_and_audio_answers(sandbox: Sandbox) -> None:
+    """A participant without a track lets it ring; its first audio track answers the call. (S-ANS-01, 02)"""
+    number = await sandbox.inbound()
+    assert number.room is not None
+    peer = await number.room.join()
+    call = await sandbox.phone.dial(number)
+    _, caller = await sandbox.joined(call)
+    await call.ringing(within=2)
+    assert caller.attributes["sip.callStatus"] == "ringing"
+    assert not call.is_answered
+    await peer.publish_tone(PEER_TONE)
+    await call.answered(within=3)
+    await peer.attribute(caller.identity, "sip.callStatus", "active", within=3)
