@@ -45,6 +45,8 @@ class Reaper:
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            return
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
@@ -106,6 +108,8 @@ class Child:
         """
         line = [*_die_with_parent(), *map(str, command)]
         try:
+            if shutil.which(str(command[0])) is None:
+                raise FileNotFoundError(f"no such program: {command[0]}")
             with log.open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
                     *line,
