@@ -1,0 +1,74 @@
+# LiveKit SIP sandbox: `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup ready demo up down test test-unit test-standin test-e2e lint types fmt lock bench clean
+
+# For test-e2e: the engine (native, compose, attach or auto), a livekit-sip to run on instead of the
+# stand-in, and more arguments for pytest.
+ENGINE ?= auto
+SIP ?= $(SANDBOX_LIVEKIT_SIP)
+ARGS ?=
+ifneq ($(SIP),)
+export SANDBOX_LIVEKIT_SIP := $(SIP)
+endif
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+GO_FLAGS := -tags=nolibopusfile
+STANDIN := sandbox/standin
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  test-e2e takes ENGINE=native|compose|attach|auto, SIP=/path/to/livekit-sip, ARGS="…" (for pytest)'
+
+setup: ## set up everything on this machine: Python, Go, livekit-server, the SIP service
+	@scripts/bootstrap
+
+# Set-up that says nothing when nothing is to do: what every other target begins with.
+ready:
+	@scripts/bootstrap --quiet
+
+demo: ready ## one real call: phone, SIP, LiveKit, agent; with its ladder and timings
+	@$(BIN)/sandbox demo $(ARGS)
+
+up: ready ## start a stack and stay in front (Ctrl-C ends it)
+	@$(BIN)/sandbox up $(ARGS)
+
+down: ready ## end a stack that `make up` started elsewhere
+	@$(BIN)/sandbox down $(ARGS)
+
+test: lint types test-unit test-standin test-e2e ## everything: lint, types, unit tests, Go tests, scenarios
+
+test-unit: ready ## unit and plugin tests (no stack)
+	$(PYTEST) tests --ignore=tests/e2e
+
+test-standin: ready ## go vet and go test -race of the stand-in
+	@go=$$($(BIN)/python -m sandbox.stack.provision go) && cd $(STANDIN) && \
+	  export GOTOOLCHAIN=local GOWORK=off HOME="$${HOME:-$$(echo ~)}" && set -x && \
+	  "$$go" vet $(GO_FLAGS) ./... && "$$go" test -race $(GO_FLAGS) ./...
+
+test-e2e: ready ## every scenario against the stack, into test-results/junit.xml
+	@mkdir -p test-results
+	$(PYTEST) tests/e2e --sandbox-engine=$(ENGINE) --junitxml=test-results/junit.xml $(ARGS)
+
+lint: ready ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: ready ## mypy --strict
+	$(BIN)/mypy
+
+fmt: ready ## format and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## remake the lock files (ARGS=--upgrade takes the newest releases)
+	@scripts/lock $(ARGS)
+
+bench: ready ## measure: stack start, overhead, call set-up, load
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## remove .venv, caches and results of this checkout (not the machine's build cache)
+	rm -rf .venv .*.lock .mypy_cache .ruff_cache .pytest_cache test-results build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
