@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from livekit import api
@@ -341,11 +341,12 @@ class Sandbox:
             *(agent.stop() for agent in self._agents),
         )  # fmt: skip
         left = await self._left_over(made)
+        await asyncio.gather(*(self._quietly(removal) for _, removal in left if removal))
         if left:
             raise LeakError(
                 f"{self.name} left something behind",
-                seen=left,
-                remedy="end it in the scenario, or report it: the sandbox should have",
+                seen=[what for what, _ in left],
+                remedy="make it through `sandbox` or `sandbox.api`, which clean up, or end it",
                 evidence=str(self.endpoints.run_dir),
             )
 
@@ -382,20 +383,28 @@ class Sandbox:
             if own or room.name in named or room.name.startswith(self._prefix)
         ]
 
-    async def _left_over(self, made: Mapping[str, Sequence[str]]) -> list[str]:
-        left = [f"room {name}" for name in await self._our_rooms()]
-        left += [f"call {call}" for call in await self.phone.leaks()]
-        trunks = await self.api.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())
-        outs = await self.api.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())
-        rules = await self.api.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())
-        left += [
-            f"trunk {trunk.sip_trunk_id}"
-            for trunk in (*trunks.items, *outs.items)
-            if trunk.sip_trunk_id in made["trunks"]
-        ]
-        left += [
-            f"dispatch rule {rule.sip_dispatch_rule_id}"
-            for rule in rules.items
-            if rule.sip_dispatch_rule_id in made["rules"]
-        ]
+    async def _left_over(
+        self, made: Mapping[str, Sequence[str]]
+    ) -> list[tuple[str, Coroutine[Any, Any, Any] | None]]:
+        """What is still there, and how it is removed.
+
+        A stack of ours is for one scenario at a time, so whatever is there now was left by this
+        one, however it was made; of a foreign deployment only what we made counts.
+        """
+        own = self.endpoints.engine != "attach"
+        sip = self.api.sip
+        trunks = await sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())
+        outs = await sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())
+        rules = await sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())
+        left: list[tuple[str, Coroutine[Any, Any, Any] | None]] = []
+        left += [(f"room {name}", None) for name in await self._our_rooms()]
+        left += [(f"call {call}", None) for call in await self.phone.leaks()]
+        for trunk_id in (trunk.sip_trunk_id for trunk in (*trunks.items, *outs.items)):
+            if own or trunk_id in made["trunks"]:
+                request = api.DeleteSIPTrunkRequest(sip_trunk_id=trunk_id)
+                left.append((f"trunk {trunk_id}", sip.delete_trunk(request)))
+        for rule_id in (rule.sip_dispatch_rule_id for rule in rules.items):
+            if own or rule_id in made["rules"]:
+                wanted = api.DeleteSIPDispatchRuleRequest(sip_dispatch_rule_id=rule_id)
+                left.append((f"dispatch rule {rule_id}", sip.delete_dispatch_rule(wanted)))
         return left

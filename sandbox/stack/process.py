@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sandbox.errors import StackError
 
-__all__ = ["Child", "Reaper", "last_lines"]
+__all__ = ["Child", "Reaper", "descendants", "last_lines"]
 
 _REAPER = Path(__file__).with_name("reaper.py")
 
@@ -163,3 +163,13 @@ def _die_with_parent() -> list[str]:
     """The command prefix that makes the kernel kill a child when its parent dies (Linux)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, their children and so on (Linux)."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                found += [child, *descendants(child)]
+    return found

@@ -1,0 +1,3 @@
+"""Shared by all tests: pytester, for the tests of the plugin."""
+
+pytest_plugins = ["pytester"]
