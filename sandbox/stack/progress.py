@@ -34,8 +34,13 @@ class Step(Protocol):
 class Progress(Protocol):
     """Where set-up reports to."""
 
-    def step(self, title: str) -> AbstractContextManager[Step]:
-        """A step that takes time; its end (or failure) and its time are shown."""
+    def step(self, title: str, hint: str = "") -> AbstractContextManager[Step]:
+        """A step that takes time; its end (or failure) and its time are shown.
+
+        Args:
+            title: what is made.
+            hint: how, or how long it may take; shown while it runs.
+        """
 
     def ready(self, title: str, detail: str = "") -> None:
         """A part is in place already."""
@@ -54,10 +59,10 @@ class PlainProgress:
         self._heartbeat = heartbeat
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[Step]:
+    def step(self, title: str, hint: str = "") -> Iterator[Step]:
         """Show the step's start, signs of life, and end."""
         started = time.monotonic()
-        self._write(f"  ..    {title}")
+        self._write(f"  ..    {title}  {hint}".rstrip())
         try:
             yield _PlainStep(self._write, title, started, self._heartbeat)
         except BaseException:
@@ -83,9 +88,9 @@ class SilentProgress:
     """Says nothing."""
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[Step]:
+    def step(self, title: str, hint: str = "") -> Iterator[Step]:
         """A step that nobody watches."""
-        del title
+        del title, hint
         yield self
 
     def note(self, line: str) -> None:
@@ -124,7 +129,7 @@ class RichProgress:
         self._quiet = quiet
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[Step]:
+    def step(self, title: str, hint: str = "") -> Iterator[Step]:
         """Show the step while it runs, and its time when it is done."""
         started = time.monotonic()
         bar = Bar(
@@ -139,7 +144,7 @@ class RichProgress:
         mark = "[red]FAIL[/]"
         try:
             with bar:
-                yield _RichStep(bar, bar.add_task(title, total=None, line=""))
+                yield _RichStep(bar, bar.add_task(title, total=None, line=hint))
             mark = "[green]ok[/]  "
         finally:
             self._line(mark, title, f"{time.monotonic() - started:.1f} s")

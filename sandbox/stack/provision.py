@@ -209,7 +209,7 @@ def _make_livekit_server(go: Path, report: Progress) -> None:
         )
         (folder / "server").rename(folder / "livekit-server")
 
-    with report.step(f"{title} (go install, some minutes on two cores)") as step:
+    with report.step(title, "(go install; two to three minutes on two cores)") as step:
         made_once(
             _server_folder(),
             lambda folder: make(folder, step),

@@ -62,7 +62,7 @@ def build_standin(go: Path, progress: Progress) -> Path:
             remedy="install the package again, or name a livekit-sip in SANDBOX_LIVEKIT_SIP",
         )
     folder = _folder()
-    with progress.step("stand-in for livekit-sip (go build)") as step:
+    with progress.step("stand-in for livekit-sip", "(go build)") as step:
         made_once(
             folder,
             lambda making: _build(go, making, step),

