@@ -59,7 +59,7 @@ def setup() -> None:
     """Install or build what the native engine needs (idempotent)."""
     from sandbox.stack import provision
 
-    provision.main()
+    sys.exit(provision.main(["setup"]))
 
 
 @main.command()

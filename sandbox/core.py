@@ -399,7 +399,9 @@ class Sandbox:
         left: list[tuple[str, Coroutine[Any, Any, Any] | None]] = []
         left += [(f"room {name}", None) for name in await self._our_rooms()]
         left += [(f"call {call}", None) for call in await self.phone.leaks()]
-        for trunk_id in (trunk.sip_trunk_id for trunk in (*trunks.items, *outs.items)):
+        trunk_ids = [trunk.sip_trunk_id for trunk in trunks.items]
+        trunk_ids += [trunk.sip_trunk_id for trunk in outs.items]
+        for trunk_id in trunk_ids:
             if own or trunk_id in made["trunks"]:
                 request = api.DeleteSIPTrunkRequest(sip_trunk_id=trunk_id)
                 left.append((f"trunk {trunk_id}", sip.delete_trunk(request)))

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from sandbox.agents.worker import Agent, AgentHost
 from sandbox.core import Sandbox
+from sandbox.coverage import ApiCoverage
 from sandbox.errors import PhoneError, SandboxError
 from sandbox.phone.client import Phone
 from sandbox.stack.options import ENGINES, StackOptions
@@ -21,7 +22,7 @@ from sandbox.telephony.tracing import api_client
 from sandbox.timeline import Timeline
 from sandbox.trace.failure import failure_sections
 
-_STACK = pytest.StashKey[Stack]()
+_COVERAGE = pytest.StashKey[ApiCoverage]()
 _SANDBOX = pytest.StashKey[Sandbox]()
 _COUNTS = pytest.StashKey[dict[str, int]]()
 
@@ -42,6 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="folder for logs, configuration and reports (default: test-results)",
     )
     group.addoption(
+        "--sandbox-coverage",
+        nargs="?",
+        const="summary",
+        choices=("summary", "missing"),
+        help="print which fields of the SIP API the run used ('missing': and which it did not)",
+    )
+    group.addoption(
         "--sandbox-keep",
         action="store_true",
         help="keep the logs of a run in which every test passed",
@@ -59,6 +67,20 @@ def pytest_configure(config: pytest.Config) -> None:
         "only_stand_in(reason): holds on the stand-in alone; skipped on livekit-sip",
     )
     config.stash[_COUNTS] = {}
+    config.stash[_COVERAGE] = ApiCoverage()
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(_Merge(config), "sandbox-coverage-merge")
+
+
+class _Merge:
+    """Under xdist: takes over what the workers' scenarios used of the API."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._config.stash[_COVERAGE].merge(node.workeroutput.get("sandbox_coverage", {}))
 
 
 def _worker(config: pytest.Config) -> str:
@@ -145,7 +167,7 @@ async def sandbox_stack(
         sip_config=sandbox_config.get("sip", {}),
     )
     async with Stack(options, sandbox_timeline) as stack:
-        request.config.stash[_STACK] = stack
+        sandbox_timeline.subscribe(request.config.stash[_COVERAGE].observe)
         yield stack
     if not request.session.testsfailed and not request.config.getoption("--sandbox-keep"):
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -272,6 +294,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Name the engine and the SIP service in the JUnit file, whoever reads it later."""
+    coverage = session.config.stash[_COVERAGE]
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["sandbox_coverage"] = coverage.to_json()
+        return
     # Not the fixture record_testsuite_property: under xdist it writes into the workers' nowhere.
     from _pytest.junitxml import xml_key
 
@@ -283,12 +310,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     engine, _ = choose_engine(session.config.getoption("--sandbox-engine"))
     xml.add_global_property("sandbox.engine", engine)
     xml.add_global_property("sandbox.sip_service", _sip_label(session.config))
+    xml.add_global_property("sandbox.api_coverage", f"{coverage.percent:.1f}")
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Say how many scenarios are bound to one SIP service."""
+    report = config.getoption("--sandbox-coverage")
+    coverage = config.stash[_COVERAGE]
+    if report and coverage.used:
+        terminalreporter.section("SIP API coverage")
+        for table in coverage.tables():
+            total = len(table.covered) + len(table.missing)
+            terminalreporter.write_line(
+                f"{table.section:<14} {len(table.covered):>4} of {total:<4} {table.percent:5.1f} %"
+                + (f"   ({len(table.cloud)} only on LiveKit Cloud)" if table.cloud else "")
+            )
+            if report == "missing":
+                for name in table.missing:
+                    terminalreporter.write_line(f"{'':<14}   {name}")
     counts = config.stash.get(_COUNTS, {})
     if any(counts.values()):
         terminalreporter.write_line(

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
@@ -234,7 +235,11 @@ class _Worker:
 
     def ask(self, command: dict[str, Any]) -> None:
         job = self.jobs[command["job"]]
-        method = {"dtmf": job.dtmf, "delete_room": job.delete_room, "shutdown": job.shutdown}
+        method: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+            "dtmf": job.dtmf,
+            "delete_room": job.delete_room,
+            "shutdown": job.shutdown,
+        }
         work = method[command["do"]](*command.get("args", ()))
         asyncio.run_coroutine_threadsafe(work, job.loop)
 

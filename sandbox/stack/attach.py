@@ -136,7 +136,7 @@ class AttachEngine:
     async def _look(self, client: api.LiveKitAPI) -> None:
         """Record participants that come and go, under the names of the webhooks."""
         seen: dict[tuple[str, str], dict[str, Any]] = {}
-        rooms: dict[str, Mapping[str, Any]] = {}
+        rooms: dict[str, dict[str, Any]] = {}
         try:
             while True:
                 now: dict[tuple[str, str], dict[str, Any]] = {}

@@ -214,7 +214,7 @@ class Peer:
                 and event.name == "room.tone"
                 and bool(event.data["on"])
                 and (of is None or event.data["identity"] == of)
-                and abs(event.data["hz"] - hz) <= tolerance_hz
+                and abs(float(event.data["hz"]) - hz) <= tolerance_hz
             )
 
         return await self._timeline.wait(
