@@ -1,4 +1,4 @@
-"""Measures the sandbox on this machine and prints tables: `make bench` (ARGS="--calls 20" is short).
+"""Measures the sandbox on this machine and prints tables: `make bench`.
 
 Nothing here is asserted: a timing is a fact about a machine, never a test.
 """
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from sandbox.phone.client import Phone
 
 from sandbox import Sandbox, Stack, StackOptions, Timeline
 from sandbox.agents.worker import AgentHost
-from sandbox.phone.client import Phone
 from sandbox.stack.process import descendants
 from sandbox.telephony.tracing import api_client
 from sandbox.trace.timings import call_timings

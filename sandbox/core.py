@@ -373,7 +373,7 @@ class Sandbox:
         return made
 
     async def _our_rooms(self) -> list[str]:
-        """Rooms that exist and are ours: on a stack of ours all, on a foreign one those we named."""
+        """Rooms that are ours: on a stack of ours all, on a foreign one those we named."""
         listed = (await self.api.room.list_rooms(api.ListRoomsRequest())).rooms
         named = {room.name for room in self._rooms}
         own = self.endpoints.engine != "attach"

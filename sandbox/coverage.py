@@ -92,7 +92,7 @@ def _enums(message: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
 
 
 def universe() -> dict[str, list[str]]:
-    """What there is to cover, by section: `methods`, `fields`, `enums`, `attributes`, `statuses`."""
+    """What there is to cover, by section: methods, fields, enums, attributes and so on."""
     methods: list[str] = []
     fields: list[str] = []
     enums: dict[str, None] = {}
@@ -214,4 +214,3 @@ _DEFAULTS = {
     for method in sip.DESCRIPTOR.services_by_name["SIP"].methods
     for item in _enums(method.input_type, set())
 }
-

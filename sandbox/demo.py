@@ -105,9 +105,7 @@ async def _call(stack: Stack, console: Console, steps: _Steps) -> None:
             steps.done(f"trunk {number.trunk_id} and rule {number.rule_id} for {number.number}")
 
             steps.title("Call")
-            call = await box.phone.dial(
-                number, headers={"X-Order-Id": "42"}, tone=_CALLER_TONE
-            )
+            call = await box.phone.dial(number, headers={"X-Order-Id": "42"}, tone=_CALLER_TONE)
             job = await agent.job(within=10)
             assert job.participant is not None
             steps.done("dialled with X-Order-Id: 42; the agent got a job and saw the caller")

@@ -55,7 +55,12 @@ class SandboxError(Exception):
 
     def __str__(self) -> str:
         lines = [self.what]
-        for label, value in (("seen", self.seen), ("cause", self.cause), ("fix", self.remedy), ("look at", self.evidence)):
+        for label, value in (
+            ("seen", self.seen),
+            ("cause", self.cause),
+            ("fix", self.remedy),
+            ("look at", self.evidence),
+        ):
             values = value if isinstance(value, tuple) else (value,) if value else ()
             for number, line in enumerate(values):
                 lines.append(f"  {label if number == 0 else '':<8} {line}")

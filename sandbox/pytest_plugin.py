@@ -174,9 +174,7 @@ async def sandbox_stack(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def _agent_host(
-    sandbox_stack: Stack, sandbox_timeline: Timeline
-) -> AsyncIterator[AgentHost]:
+async def _agent_host(sandbox_stack: Stack, sandbox_timeline: Timeline) -> AsyncIterator[AgentHost]:
     host = AgentHost(sandbox_stack.endpoints, sandbox_timeline)
     yield host
     await host.stop()

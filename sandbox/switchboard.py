@@ -1,4 +1,4 @@
-"""The phone as a scenario uses it: every call and line gets a number of the scenario's own block."""
+"""The phone as a scenario uses it: calls and lines get numbers of the scenario's own block."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class Timeline:
             self._waiters.append(waiter)
             try:
                 found = await asyncio.wait_for(future, within)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 found = None
             finally:
                 if waiter in self._waiters:

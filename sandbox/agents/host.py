@@ -161,9 +161,7 @@ class _Job:
             await self.context.room.local_participant.publish_dtmf(code=code, digit=digit)
 
     async def delete_room(self) -> None:
-        await self.context.api.room.delete_room(
-            api.DeleteRoomRequest(room=self.context.room.name)
-        )
+        await self.context.api.room.delete_room(api.DeleteRoomRequest(room=self.context.room.name))
 
     async def shutdown(self, reason: str = "") -> None:
         self.context.shutdown(reason)

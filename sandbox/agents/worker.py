@@ -207,8 +207,10 @@ class Agent:
             expected=f"{expected} (agent {self.name or 'without a name'})",
             since=self._mark,
             about=self._mine,
-            unless=lambda e: e.name == "host.died"
-            or (self._mine(e) and e.name in ("host.error", "worker.stopped") and e.name != name),
+            unless=lambda e: (
+                e.name == "host.died"
+                or (self._mine(e) and e.name in ("host.error", "worker.stopped") and e.name != name)
+            ),
         )
 
     def jobs(self) -> list[str]:
@@ -301,9 +303,11 @@ class Agent:
             "job.tone",
             within,
             f"the agent to hear {hz:g} Hz",
-            lambda e: bool(e.data["on"])
-            and (of is None or e.data["identity"] == of)
-            and abs(e.data["hz"] - hz) <= tolerance_hz,
+            lambda e: (
+                bool(e.data["on"])
+                and (of is None or e.data["identity"] == of)
+                and abs(e.data["hz"] - hz) <= tolerance_hz
+            ),
         )
 
     def digits(self) -> str:

@@ -1,4 +1,4 @@
-"""The attach engine: a deployment that runs already, named by environment variables, plus a phone."""
+"""The attach engine: a deployment that runs already, plus a phone of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration files of livekit-server and of the SIP service, with the reason for each key."""
+"""The configuration of livekit-server and of the SIP service, with the reason for each key."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sip_config(
     secret: str,
     ws_url: str,
 ) -> dict[str, Any]:
-    """livekit-sip's configuration for a stack on one loopback address (the stand-in reads it too)."""
+    """livekit-sip's configuration on one loopback address (the stand-in reads it too)."""
     return {
         "api_key": key,
         "api_secret": secret,

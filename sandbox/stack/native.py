@@ -126,8 +126,8 @@ class NativeEngine:
                 # livekit-server and livekit-sip give up at once when redis does not answer.
                 await self._spawn(
                     "redis",
-                    [redis, "--port", redis_port, "--bind", _HOST, "--save", "",
-                     "--appendonly", "no", "--dir", self._options.run_dir, "--protected-mode", "yes"],
+                    [redis, "--port", redis_port, "--bind", _HOST, "--protected-mode", "yes",
+                     "--save", "", "--appendonly", "no", "--dir", self._options.run_dir],
                 )  # fmt: skip
                 await self._await_ready("redis", lambda: redis_answers(_HOST, redis_port))
                 await self._spawn(

@@ -58,7 +58,7 @@ async def start_phone(
         assert child.process.stdout is not None
         line = await asyncio.wait_for(child.process.stdout.readline(), timeout)
         port = json.loads(line)["port"] if line else None
-    except asyncio.TimeoutError:
+    except TimeoutError:
         await child.stop(grace=0)
         raise child.failure(f"did not answer within {timeout:g} s") from None
     except BaseException:

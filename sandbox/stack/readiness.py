@@ -20,7 +20,7 @@ async def until(probe: Callable[[], Awaitable[bool]], *, within: float) -> bool:
     """Try `probe` until it answers True; False when `within` seconds passed first."""
     with contextlib.suppress(asyncio.TimeoutError):
         async with asyncio.timeout(within):
-            while not await probe():
+            while not await probe():  # noqa: ASYNC110 - another process cannot set our event
                 await asyncio.sleep(_PAUSE)
             return True
     return False
@@ -97,7 +97,7 @@ async def sip_answers(host: str, port: int, *, within: float = 0.25) -> bool:
         transport.sendto("\r\n".join(lines).encode())
         answer = await asyncio.wait_for(protocol.first, within)
         return answer.startswith(b"SIP/2.0 ")
-    except (OSError, asyncio.TimeoutError):
+    except (TimeoutError, OSError):
         return False
     finally:
         transport.close()

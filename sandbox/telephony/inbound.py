@@ -123,9 +123,7 @@ def build_rule(
         )
     else:
         raise UsageError(f"no dispatch rule kind {kind!r}; there are direct, individual, callee")
-    info = api.SIPDispatchRuleInfo(
-        rule=rule, **{k: v for k, v in fields.items() if v is not None}
-    )
+    info = api.SIPDispatchRuleInfo(rule=rule, **{k: v for k, v in fields.items() if v is not None})
     if room_config is not None:
         info.room_config.CopyFrom(room_config)
     info.room_config.agents.extend(agents)

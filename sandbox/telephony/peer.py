@@ -265,11 +265,7 @@ class Peer:
         """
 
         def match(event: Event) -> bool:
-            return (
-                self._mine(event)
-                and event.name == "room.dtmf"
-                and self.digits(of=of) == digits
-            )
+            return self._mine(event) and event.name == "room.dtmf" and self.digits(of=of) == digits
 
         await self._timeline.wait(
             match,
@@ -288,9 +284,11 @@ class Peer:
             DeadlineMissed: it did not come.
         """
         return await self._timeline.wait(
-            lambda e: self._mine(e)
-            and e.name == "room.participant_connected"
-            and e.data["identity"] == identity,
+            lambda e: (
+                self._mine(e)
+                and e.name == "room.participant_connected"
+                and e.data["identity"] == identity
+            ),
             within=within,
             expected=f"{self.identity} to see {identity}",
             since=self._mark,
@@ -304,18 +302,18 @@ class Peer:
             DeadlineMissed: it is still there.
         """
         return await self._timeline.wait(
-            lambda e: self._mine(e)
-            and e.name == "room.participant_disconnected"
-            and e.data["identity"] == identity,
+            lambda e: (
+                self._mine(e)
+                and e.name == "room.participant_disconnected"
+                and e.data["identity"] == identity
+            ),
             within=within,
             expected=f"{self.identity} to see {identity} leave",
             since=self._mark,
             about=self._mine,
         )
 
-    async def attribute(
-        self, identity: str, key: str, value: str, *, within: float = 5.0
-    ) -> Event:
+    async def attribute(self, identity: str, key: str, value: str, *, within: float = 5.0) -> Event:
         """Wait until attribute `key` of `identity` is, or was since we joined, `value`.
 
         Raises:

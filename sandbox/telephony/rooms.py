@@ -117,7 +117,8 @@ class Room:
                 event.name == f"webhook.{name}"
                 and event.data.get("room", {}).get("name") == self.name
                 and (
-                    identity is None or event.data.get("participant", {}).get("identity") == identity
+                    identity is None
+                    or event.data.get("participant", {}).get("identity") == identity
                 )
             )
 
@@ -187,9 +188,7 @@ class Room:
         """Who is in the room now, by identity; `{}` if the room does not exist."""
         if await self.info() is None:
             return {}
-        answer = await self._api.room.list_participants(
-            api.ListParticipantsRequest(room=self.name)
-        )
+        answer = await self._api.room.list_participants(api.ListParticipantsRequest(room=self.name))
         return {p.identity: p for p in answer.participants}
 
     async def member(self, identity: str) -> api.ParticipantInfo:

@@ -90,9 +90,7 @@ def _trace(timeline: Timeline) -> aiohttp.TraceConfig:
         timeline.add(Event(source="api", name="api.answer", data=data))
 
     async def failed(_: Any, context: SimpleNamespace, params: Any) -> None:
-        timeline.record(
-            "api", "api.failed", method=context.method, error=repr(params.exception)
-        )
+        timeline.record("api", "api.failed", method=context.method, error=repr(params.exception))
 
     config.on_request_start.append(start)
     config.on_request_chunk_sent.append(sent)

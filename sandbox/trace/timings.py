@@ -49,7 +49,11 @@ def call_timings(events: Iterable[Event], call: str) -> CallTimings:
         trying=first("100"),
         ringing=first("180", "183"),
         answered=next(
-            (step.at - invite for step in steps if step.label.startswith("200") and "(" not in step.label),
+            (
+                step.at - invite
+                for step in steps
+                if step.label.startswith("200") and "(" not in step.label
+            ),
             None,
         ),
         first_rtp_sent=named("rtp.first_sent"),

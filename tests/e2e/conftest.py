@@ -1,4 +1,4 @@
-"""What the end-to-end scenarios share: a call that is answered, and the silence of a dropped one."""
+"""What the scenarios share: a call that is answered, and the silence of a dropped one."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ async def test_a_wait_finds_what_has_happened_already() -> None:
 
 async def test_a_wait_is_woken_by_the_event_it_waits_for() -> None:
     timeline = Timeline()
-    waiting = asyncio.create_task(
-        timeline.wait(lambda e: e.name == "b", within=5, expected="b")
-    )
+    waiting = asyncio.create_task(timeline.wait(lambda e: e.name == "b", within=5, expected="b"))
     await asyncio.sleep(0)
     timeline.record("test", "a")
     assert not waiting.done()
@@ -61,7 +59,7 @@ async def test_a_missed_deadline_without_any_event_says_so() -> None:
 async def test_a_wait_ends_at_once_when_it_has_become_pointless() -> None:
     timeline = Timeline()
     timeline.record("phone", "call.ended", status=486)
-    with pytest.raises(DeadlineMissed, match="before it came: .*call.ended"):
+    with pytest.raises(DeadlineMissed, match=r"before it came: .*call\.ended"):
         await timeline.wait(
             lambda e: e.name == "call.answered",
             within=60,

@@ -11,7 +11,10 @@ from tests.e2e.conftest import CALLER_TONE, assert_rings_in
 
 
 async def test_order_id_reaches_the_agent(sandbox: Sandbox, agent: Agent) -> None:
-    """An X-Order-Id header on the INVITE is an attribute of the caller before the agent speaks. (Q4, Q9)"""
+    """An X-Order-Id header on the INVITE is an attribute of the caller before the agent speaks.
+
+    (Q4, Q9)
+    """
     number = await sandbox.inbound(
         headers_to_attributes={"X-Order-Id": "order.id"},
         agent=agent.name,
@@ -52,7 +55,10 @@ async def test_an_unnamed_worker_is_dispatched_by_itself(sandbox: Sandbox) -> No
 
 
 async def test_a_named_worker_is_not_dispatched_by_itself(sandbox: Sandbox, agent: Agent) -> None:
-    """A worker with a name, in no rule, gets no job: the caller hears ringing, then 486. (S-AGT-03)"""
+    """A worker with a name, in no rule, gets no job: the caller hears ringing, then 486.
+
+    (S-AGT-03)
+    """
     number = await sandbox.inbound(ringing_timeout=1)
     call = await sandbox.phone.dial(number)
     await call.ringing(within=2)
@@ -70,7 +76,10 @@ async def test_a_rule_for_an_agent_nobody_serves_rings_until_the_timeout(sandbox
 async def test_the_second_call_into_a_room_dispatches_no_second_job(
     sandbox: Sandbox, agent: Agent
 ) -> None:
-    """Agents are dispatched by the join that creates the room, and by no later one. (S-AGT-05, Q9)"""
+    """Agents are dispatched by the join that creates the room, and by no later one.
+
+    (S-AGT-05, Q9)
+    """
     number = await sandbox.inbound(agent=agent.name)
     first = await sandbox.phone.dial(number)
     await first.answered(within=5)
@@ -82,7 +91,10 @@ async def test_the_second_call_into_a_room_dispatches_no_second_job(
 
 
 async def test_a_room_that_exists_already_gets_no_agent(sandbox: Sandbox, agent: Agent) -> None:
-    """room_config.agents is ignored for a room created before the call. (S-AGT-06, livekit/livekit#4390)"""
+    """room_config.agents is ignored for a room created before the call.
+
+    (S-AGT-06, livekit/livekit#4390)
+    """
     number = await sandbox.inbound(agent=agent.name, ringing_timeout=1)
     assert number.room is not None
     await number.room.create()
@@ -145,7 +157,10 @@ async def test_the_agent_receives_and_sends_digits(sandbox: Sandbox, agent: Agen
 
 
 async def test_create_dispatch_sends_an_agent_into_a_room(sandbox: Sandbox, agent: Agent) -> None:
-    """CreateDispatch puts the agent, with its metadata, into a room of a ringing call. (S-AGT-09)"""
+    """CreateDispatch puts the agent, with its metadata, into a room of a ringing call.
+
+    (S-AGT-09)
+    """
     number = await sandbox.inbound()
     call = await sandbox.phone.dial(number)
     room, _ = await assert_rings_in(sandbox, call)

@@ -28,7 +28,10 @@ async def test_a_transfer_needs_room_admin_too(sandbox: Sandbox, twirp: Twirp) -
 
 
 async def test_no_token_and_a_bad_token_are_refused(sandbox: Sandbox, twirp: Twirp) -> None:
-    """Without a token the API answers 401 in JSON; with a broken one, 401 in plain text. (S-API-02)"""
+    """Without a token the API answers 401 in JSON; with a broken one, 401 in plain text.
+
+    (S-API-02)
+    """
     assert await twirp("ListSIPInboundTrunk", {}, token="") == DENIED
     status, text = await twirp("ListSIPInboundTrunk", {}, token="not.a.token")
     assert (status, text) == (401, "invalid authorization token")

@@ -12,10 +12,18 @@ INVALID = (400, "invalid_argument")
 
 
 async def test_a_rule_can_be_written_in_three_ways(sandbox: Sandbox, twirp: Twirp) -> None:
-    """camelCase, snake_case and the old flat body make equal rules; a wrong nesting none. (S-API-13)"""
+    """camelCase, snake_case and the old flat body make equal rules; a wrong nesting none.
+
+    (S-API-13)
+    """
     trunks = [(await sandbox.trunk(numbers=[sandbox.number()])).sip_trunk_id for _ in range(3)]
     bodies = [
-        {"dispatchRule": {"rule": {"dispatchRuleDirect": {"roomName": "r"}}, "trunkIds": [trunks[0]]}},
+        {
+            "dispatchRule": {
+                "rule": {"dispatchRuleDirect": {"roomName": "r"}},
+                "trunkIds": [trunks[0]],
+            }
+        },
         {
             "dispatch_rule": {
                 "rule": {"dispatch_rule_direct": {"room_name": "r"}},

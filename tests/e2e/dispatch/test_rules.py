@@ -44,7 +44,10 @@ async def test_the_caller_has_exactly_the_attributes_of_its_call(sandbox: Sandbo
 
 
 async def test_an_individual_rule_makes_a_room_for_each_call(sandbox: Sandbox) -> None:
-    """The room is <prefix>_<From user>_<12 letters or digits>, a new one each time. (S-DSP-02, Q11)"""
+    """The room is <prefix>_<From user>_<12 letters or digits>, a new one each time.
+
+    (S-DSP-02, Q11)
+    """
     prefix = sandbox.room_name("call") + "-"
     number = await sandbox.inbound(kind="individual", room_prefix=prefix)
     caller = sandbox.number()
@@ -121,9 +124,12 @@ async def test_inbound_numbers_compare_letter_by_letter(sandbox: Sandbox) -> Non
 
 
 async def test_rule_metadata_and_attributes_become_the_participants(sandbox: Sandbox) -> None:
-    """The rule's metadata and attributes are the participant's; the trunk's are nowhere. (S-DSP-07, Q7, Q8)"""
+    """The rule's metadata and attributes are the participant's; the trunk's are nowhere.
+
+    (S-DSP-07, Q7, Q8)
+    """
     number = await sandbox.inbound(
-        metadata='{"rule": 2}', attributes={"tier": "gold"}, rule={}, **{"name": "with metadata"}
+        metadata='{"rule": 2}', attributes={"tier": "gold"}, rule={}, name="with metadata"
     )
     trunk_metadata = '{"trunk": 1}'
     await sandbox.api.sip.update_inbound_trunk_fields(number.trunk_id, metadata=trunk_metadata)
@@ -138,7 +144,10 @@ async def test_rule_metadata_and_attributes_become_the_participants(sandbox: San
 
 
 async def test_hide_phone_number_hides_it_everywhere(sandbox: Sandbox) -> None:
-    """hide_phone_number masks identity, name and room, and leaves three attributes out. (S-DSP-06)"""
+    """hide_phone_number masks identity, name and room, and leaves three attributes out.
+
+    (S-DSP-06)
+    """
     prefix = sandbox.room_name("call")
     number = await sandbox.inbound(kind="individual", room_prefix=prefix, hide_phone_number=True)
     caller = sandbox.number()
@@ -159,7 +168,10 @@ async def test_hide_phone_number_hides_it_everywhere(sandbox: Sandbox) -> None:
 
 
 async def test_a_trunk_without_a_rule_is_met_with_silence(sandbox: Sandbox) -> None:
-    """A call on a trunk that no rule is for gets 100, 180 and nothing. (S-DSP-11, livekit/sip#484)"""
+    """A call on a trunk that no rule is for gets 100, 180 and nothing.
+
+    (S-DSP-11, livekit/sip#484)
+    """
     number = sandbox.number()
     await sandbox.trunk(numbers=[number])
     call = await sandbox.phone.dial(number)
@@ -179,7 +191,10 @@ async def test_a_rule_for_another_trunk_does_not_help(sandbox: Sandbox) -> None:
 async def test_the_second_call_of_a_number_throws_the_first_out_of_the_room(
     sandbox: Sandbox,
 ) -> None:
-    """Two calls from one number into one room share an identity: the first gets 486. (S-DSP-17, livekit/sip#426)"""
+    """Two calls from one number into one room share an identity: the first gets 486.
+
+    (S-DSP-17, livekit/sip#426)
+    """
     number = await sandbox.inbound()
     caller = sandbox.number()
     first = await sandbox.phone.dial(number, caller=caller)

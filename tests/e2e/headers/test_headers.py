@@ -55,7 +55,10 @@ async def test_a_mapped_header_overrides_a_rule_attribute(sandbox: Sandbox) -> N
 
 
 async def test_include_x_headers_takes_those_and_no_others(sandbox: Sandbox) -> None:
-    """SIP_X_HEADERS: sip.h.<lower case> for names that start with X-, the last of a name. (S-HDR-02, Q6)"""
+    """SIP_X_HEADERS: sip.h.<lower case> for names that start with X-, the last of a name.
+
+    (S-HDR-02, Q6)
+    """
     number = await sandbox.inbound(include_headers=api.SIPHeaderOptions.SIP_X_HEADERS)
     headers = [("X-Plain", "p"), ("x-lower", "l"), ("X-Rep", "1"), ("X-Rep", "2"), ("Subject", "s")]
     call = await sandbox.phone.dial(number, headers=headers)
@@ -90,7 +93,10 @@ async def test_without_include_headers_there_is_no_sip_h_attribute(sandbox: Sand
 
 
 async def test_the_headers_of_known_carriers_need_no_mapping(sandbox: Sandbox) -> None:
-    """Twilio's, Telnyx's and Amazon's call ids are attributes without any configuration. (S-HDR-04)"""
+    """Twilio's, Telnyx's and Amazon's call ids are attributes without any configuration.
+
+    (S-HDR-04)
+    """
     number = await sandbox.inbound()
     call = await sandbox.phone.dial(
         number,

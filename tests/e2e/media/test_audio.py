@@ -31,21 +31,25 @@ async def test_livekit_prefers_its_own_order_of_codecs(sandbox: Sandbox, connect
 
 
 async def test_two_callers_hear_each_other_and_not_themselves(sandbox: Sandbox) -> None:
-    """Two SIP callers in one room answer each other; each hears the other alone. (S-ANS-06, S-MED-10)"""
+    """Two SIP callers in one room answer each other; each hears the other alone.
+
+    (S-ANS-06, S-MED-10)
+    """
     number = await sandbox.inbound()
     first = await sandbox.phone.dial(number, tone=400)
     await first.ringing(within=2)
     second = await sandbox.phone.dial(number, tone=900)
     await asyncio.gather(first.answered(within=5), second.answered(within=5))
-    await asyncio.gather(
-        first.hears_tone(900, within=4), second.hears_tone(400, within=4)
-    )
+    await asyncio.gather(first.hears_tone(900, within=4), second.hears_tone(400, within=4))
     assert first.tones_heard() == {900}
     assert second.tones_heard() == {400}
 
 
 async def test_nobody_speaks_so_it_rings_and_audio_answers(sandbox: Sandbox) -> None:
-    """A participant without a track lets it ring; its first audio track answers the call. (S-ANS-01, 02)"""
+    """A participant without a track lets it ring; its first audio track answers the call.
+
+    (S-ANS-01, 02)
+    """
     number = await sandbox.inbound()
     assert number.room is not None
     peer = await number.room.join()

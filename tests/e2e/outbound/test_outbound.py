@@ -14,7 +14,10 @@ Reason = api.DisconnectReason
 
 
 async def test_an_answered_call_talks_both_ways(sandbox: Sandbox) -> None:
-    """With wait_until_answered the API returns after the 200, and audio goes both ways. (S-OUT-03)"""
+    """With wait_until_answered the API returns after the 200, and audio goes both ways.
+
+    (S-OUT-03)
+    """
     line = await sandbox.phone.line()
     await line.answers(tone=440)
     room = sandbox.room()
@@ -33,14 +36,15 @@ async def test_an_answered_call_talks_both_ways(sandbox: Sandbox) -> None:
 
 
 async def test_the_status_goes_from_dialing_over_ringing_to_active(sandbox: Sandbox) -> None:
-    """sip.callStatus: dialing, ringing on the 180, active on the 200, hangup on the BYE. (S-OUT-02)"""
+    """sip.callStatus: dialing, ringing on the 180, active on the 200, hangup on the BYE.
+
+    (S-OUT-02)
+    """
     line = await sandbox.phone.line()
     await line.manual()
     room = sandbox.room()
     peer = await room.join()
-    out = await sandbox.call_out(
-        await sandbox.outbound_trunk(line.address), line.number, room=room
-    )
+    out = await sandbox.call_out(await sandbox.outbound_trunk(line.address), line.number, room=room)
     call = await line.incoming(within=3)
     await peer.attribute(out.identity, "sip.callStatus", "dialing")
     await call.ring()
@@ -75,13 +79,15 @@ async def test_the_invite_says_who_calls_whom(sandbox: Sandbox) -> None:
     assert invite.header("CSeq") == "1 INVITE"
     assert invite.header("Max-Forwards") == "70"
     assert invite.header("User-Agent") is None
-    assert [m for m in invite.body.splitlines() if m.startswith("m=")][0].endswith(
-        "RTP/AVP 9 0 8 101"
-    )
+    media = next(line for line in invite.body.splitlines() if line.startswith("m="))
+    assert media.endswith("RTP/AVP 9 0 8 101")
 
 
 async def test_the_participant_has_the_attributes_of_the_call(sandbox: Sandbox) -> None:
-    """An outbound SIP participant joins with its numbers, its trunk and what was asked for. (S-OUT-17)"""
+    """An outbound SIP participant joins with its numbers, its trunk and what was asked for.
+
+    (S-OUT-17)
+    """
     line = await sandbox.phone.line()
     await line.rings()
     trunk = await sandbox.outbound_trunk(line.address)
@@ -122,7 +128,10 @@ async def test_the_participant_has_the_attributes_of_the_call(sandbox: Sandbox) 
 async def test_a_refusal_is_the_exact_api_error(
     sandbox: Sandbox, status: int, reason: str, http: int, code: str, prefix: str
 ) -> None:
-    """wait_until_answered: the callee's SIP status is the API's error, its text and meta. (S-OUT-10)"""
+    """wait_until_answered: the callee's SIP status is the API's error, its text and meta.
+
+    (S-OUT-10)
+    """
     line = await sandbox.phone.line()
     await line.rejects(status, reason)
     trunk = await sandbox.outbound_trunk(line.address)
@@ -147,7 +156,10 @@ async def test_a_refusal_is_the_exact_api_error(
 async def test_without_waiting_a_refusal_is_only_seen_in_the_room(
     sandbox: Sandbox, status: int, reason: str, seen: int
 ) -> None:
-    """Without wait_until_answered the API succeeds; the participant leaves with a reason. (S-OUT-10, Q1)"""
+    """Without wait_until_answered the API succeeds; the participant leaves with a reason.
+
+    (S-OUT-10, Q1)
+    """
     line = await sandbox.phone.line()
     await line.rejects(status, reason)
     out = await sandbox.call_out(await sandbox.outbound_trunk(line.address), line.number)
@@ -217,9 +229,7 @@ async def test_a_trunk_with_credentials_answers_the_challenge(sandbox: Sandbox) 
     """A callee that asks for digest credentials gets them, and the call is answered. (S-AUTH-07)"""
     line = await sandbox.phone.line()
     await line.challenges(username="lk", password="secret", realm="pbx")
-    trunk = await sandbox.outbound_trunk(
-        line.address, auth_username="lk", auth_password="secret"
-    )
+    trunk = await sandbox.outbound_trunk(line.address, auth_username="lk", auth_password="secret")
     out = await sandbox.call_out(trunk, line.number, wait=True)
     assert out.call_id.startswith("SCL_")
 
@@ -233,8 +243,7 @@ async def test_without_credentials_a_challenge_is_an_error(sandbox: Sandbox) -> 
         await sandbox.call_out(trunk, line.number, wait=True)
     assert (caught.value.status, caught.value.code) == (412, "failed_precondition")
     assert (
-        "sip server required auth, but no username or password was provided"
-        in caught.value.message
+        "sip server required auth, but no username or password was provided" in caught.value.message
     )
 
 

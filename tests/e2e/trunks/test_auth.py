@@ -7,7 +7,10 @@ from tests.e2e.conftest import Connect, assert_rings_in
 
 
 async def test_a_trunk_with_a_password_challenges_the_caller(sandbox: Sandbox) -> None:
-    """Without credentials the call gets 407 with a Digest challenge of the realm LiveKit. (S-AUTH-01)"""
+    """Without credentials the call gets 407 with a Digest challenge of the realm LiveKit.
+
+    (S-AUTH-01)
+    """
     number = await sandbox.inbound(auth_username="pbx", auth_password="right")
     call = await sandbox.phone.dial(number)
     final = await call.rejected(407, within=2)

@@ -89,9 +89,7 @@ async def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
 async def test_a_program_that_is_missing_is_a_clear_error(tmp_path: Path) -> None:
     reaper = Reaper()
     with pytest.raises(StackError, match="could not be started") as caught:
-        await Child.start(
-            "part", [tmp_path / "missing"], log=tmp_path / "log", reaper=reaper
-        )
+        await Child.start("part", [tmp_path / "missing"], log=tmp_path / "log", reaper=reaper)
     assert "setup" in caught.value.remedy
     reaper.dismiss()
 
