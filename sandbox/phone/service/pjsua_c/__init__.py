@@ -1,0 +1,49 @@
+"""ctypes on the PJSIP libraries inside the pjsua2-pybind11 wheel: what the binding leaves out.
+
+The binding (0.1a3, PJSIP 2.14.1) has no event loop call, no audio but a sound card, no codec
+priorities, no stream statistics, no account media options and no view of the messages that the
+transport sees. The shared libraries that it loads export all of that, so it is reached here, in
+the same process, on the same state. The offsets in this package were printed by a C program
+compiled against pjproject 2.14.1 with an empty `config_site.h` on x86-64 Linux, which is how the
+wheel was built; `check` refuses any other version.
+
+Everything here must be called from the one thread that owns PJSIP in this process.
+"""
+
+from sandbox.phone.service.pjsua_c.audio import (
+    AudioPort,
+    MasterPort,
+    connect_ports,
+    disconnect_ports,
+)
+from sandbox.phone.service.pjsua_c.core import CommandSocket, PjError, check, handle_events, quiet
+from sandbox.phone.service.pjsua_c.settings import (
+    codecs,
+    keep_udp,
+    set_account_options,
+    set_codec_priorities,
+)
+from sandbox.phone.service.pjsua_c.sip import Message, Tap
+from sandbox.phone.service.pjsua_c.stats import StreamInfo, StreamStats, stream_info, stream_stats
+
+__all__ = [
+    "AudioPort",
+    "CommandSocket",
+    "MasterPort",
+    "Message",
+    "PjError",
+    "StreamInfo",
+    "StreamStats",
+    "Tap",
+    "check",
+    "codecs",
+    "connect_ports",
+    "disconnect_ports",
+    "handle_events",
+    "keep_udp",
+    "quiet",
+    "set_account_options",
+    "set_codec_priorities",
+    "stream_info",
+    "stream_stats",
+]
