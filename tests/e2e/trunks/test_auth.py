@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from sandbox import Credentials, Sandbox
 from tests.e2e.conftest import Connect, assert_rings_in
 
@@ -27,7 +29,8 @@ async def test_the_right_password_gets_through(sandbox: Sandbox, connect: Connec
     number = await sandbox.inbound(auth_username="pbx", auth_password="right")
     talk = await connect(number, credentials=Credentials("pbx", "right"))
     statuses = [m.status for m in talk.call.messages if m.status and m.direction == "received"]
-    assert statuses == [100, 407, 100, 180, 200]
+    # On a slow machine it rings for a second, and there is a second 180.
+    assert [status for status, _ in groupby(statuses)] == [100, 407, 100, 180, 200]
 
 
 async def test_a_wrong_password_gets_401(sandbox: Sandbox) -> None:

@@ -1,0 +1,55 @@
+"""What happens inside a dialog: re-INVITE, hold, unsupported methods, TCP."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sandbox import Sandbox
+from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect
+
+
+async def test_a_re_invite_gets_the_answer_of_before(sandbox: Sandbox, connect: Connect) -> None:
+    """A re-INVITE is answered 200 with the same SDP as the first INVITE. (S-RIV-01)"""
+    talk = await connect(await sandbox.inbound())
+    first = talk.call.response(200)
+    await talk.call.reinvite()
+    second = talk.call.response(200, number=2)
+    assert second.body == first.body
+
+
+async def test_hold_is_answered_sendrecv(sandbox: Sandbox, connect: Connect) -> None:
+    """Hold is not understood: a sendonly re-INVITE is answered sendrecv.
+
+    (S-RIV-02, livekit/sip#96)
+    """
+    talk = await connect(await sandbox.inbound())
+    await talk.call.hold()
+    answer = talk.call.response(200, number=2)
+    assert "a=sendrecv" in answer.body.splitlines()
+    await talk.call.unhold()
+    await talk.call.hears_tone(PEER_TONE, within=4)
+
+
+@pytest.mark.parametrize("method", ["INFO", "MESSAGE", "UPDATE"])
+async def test_other_methods_are_refused(sandbox: Sandbox, connect: Connect, method: str) -> None:
+    """INFO, MESSAGE and UPDATE in a call are 405, whatever Allow says. (S-RIV-07)"""
+    talk = await connect(await sandbox.inbound())
+    await talk.call.send_request(method, body="x", content_type="text/plain")
+    answer = await talk.call.response_to(method, within=2)
+    assert (answer.status, answer.reason) == (405, "Method Not Allowed")
+
+
+async def test_a_whole_call_over_tcp(sandbox: Sandbox, connect: Connect) -> None:
+    """A call over TCP is answered, heard and ended like one over UDP. (S-SIP-04)"""
+    talk = await connect(await sandbox.inbound(), transport="tcp", tone=CALLER_TONE)
+    assert {m.transport for m in talk.call.messages} == {"tcp"}
+    contact = talk.call.response(200).header("Contact")
+    assert contact == f"<sip:{sandbox.endpoints.sip_address};transport=tcp>"
+    await asyncio.gather(
+        talk.call.hears_tone(PEER_TONE, within=4),
+        talk.peer.hears_tone(CALLER_TONE, of=talk.identity, within=4),
+    )
+    await talk.room.delete()
+    await talk.call.request("BYE", within=2)

@@ -1,0 +1,94 @@
+"""Dispatch rules with a PIN: the caller is answered, prompted, and let in or not."""
+
+from __future__ import annotations
+
+from livekit import api
+
+from sandbox import Sandbox
+
+
+async def test_a_pin_call_is_answered_before_anybody_is_there(sandbox: Sandbox) -> None:
+    """With a PIN rule the phone gets 200 at once, and no participant joins yet. (S-PIN-01)"""
+    number = await sandbox.inbound(pin="1234")
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=1)
+    assert number.room is not None
+    assert await number.room.info() is None
+
+
+async def test_the_right_pin_opens_the_room(sandbox: Sandbox) -> None:
+    """The right digits and # let the caller in, with the status active. (S-PIN-01)"""
+    number = await sandbox.inbound(pin="12")
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=1)
+    await call.send_dtmf("12#")
+    room, caller = await sandbox.joined(call, within=6)
+    assert number.room is not None
+    assert room.name == number.room.name
+    assert caller.attributes["sip.callStatus"] == "active"
+
+
+async def test_a_wrong_pin_is_the_end(sandbox: Sandbox) -> None:
+    """Wrong digits and # are answered with a prompt and BYE; no room is made. (S-PIN-02)"""
+    number = await sandbox.inbound(pin="12")
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=1)
+    await call.send_dtmf("99#")
+    await call.request("BYE", within=6)
+    assert number.room is not None
+    assert await number.room.info() is None
+
+
+async def test_each_pin_of_a_trunk_leads_to_its_room(sandbox: Sandbox) -> None:
+    """Two PINs on one trunk: each opens its own room. (S-PIN-06)"""
+    number = await sandbox.inbound(pin="11")
+    other = sandbox.room_name("other")
+    await sandbox.rule(room=other, pin="22", trunk_ids=[number.trunk_id])
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=1)
+    await call.send_dtmf("22#")
+    room, _ = await sandbox.joined(call, within=6)
+    assert room.name == other
+
+
+async def test_a_bare_hash_takes_the_rule_without_a_pin(sandbox: Sandbox) -> None:
+    """A rule with a PIN beside one without: all are prompted, # alone takes the open one.
+
+    (S-PIN-03)
+    """
+    number = await sandbox.inbound()
+    await sandbox.rule(room=sandbox.room_name("locked"), pin="22", trunk_ids=[number.trunk_id])
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=1)
+    await call.send_dtmf("#")
+    room, _ = await sandbox.joined(call, within=6)
+    assert number.room is not None
+    assert room.name == number.room.name
+
+
+async def test_hanging_up_at_the_prompt_leaves_no_trace(sandbox: Sandbox) -> None:
+    """BYE while prompted gets 200; no participant and no room come of it. (S-PIN-07)"""
+    number = await sandbox.inbound(pin="12")
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=1)
+    await call.hang_up()
+    assert (await call.response_to("BYE", within=2)).status == 200
+    assert not (await sandbox.api.room.list_rooms(api.ListRoomsRequest())).rooms
+
+
+async def test_pin_calls_carry_no_mapped_headers(sandbox: Sandbox) -> None:
+    """On PIN calls neither trunk.headers nor attributes_to_headers are ever sent. (S-PIN-08)"""
+    number = await sandbox.inbound(
+        pin="1",
+        headers={"X-Static": "s"},
+        attributes={"tier": "gold"},
+        attributes_to_headers={"tier": "X-Tier"},
+    )
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=1)
+    assert call.response(200).header("X-Static") is None
+    await call.send_dtmf("1#")
+    room, caller = await sandbox.joined(call, within=6)
+    await room.remove(caller.identity)
+    bye = await call.request("BYE", within=2)
+    assert bye.header("X-Tier") is None
