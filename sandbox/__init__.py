@@ -23,9 +23,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from sandbox.phone.call import Call
-    from sandbox.phone.client import Line, Phone
-    from sandbox.phone.messages import SipMessage
-    from sandbox.phone.protocol import Credentials
+    from sandbox.phone.client import Credentials, Line, Phone
+    from sandbox.phone.digest import Challenge
+    from sandbox.phone.message import SipMessage
     from sandbox.stack.endpoints import Endpoints
     from sandbox.stack.options import StackOptions
     from sandbox.stack.stack import Stack
@@ -42,7 +42,8 @@ _HOMES = {
     "Call": "sandbox.phone.call",
     "CallFailed": "sandbox.errors",
     "Caller": "sandbox.agents.worker",
-    "Credentials": "sandbox.phone.protocol",
+    "Challenge": "sandbox.phone.digest",
+    "Credentials": "sandbox.phone.client",
     "DeadlineMissed": "sandbox.errors",
     "Endpoints": "sandbox.stack.endpoints",
     "Event": "sandbox.timeline",
@@ -58,7 +59,7 @@ _HOMES = {
     "Sandbox": "sandbox.core",
     "SandboxError": "sandbox.errors",
     "SetupError": "sandbox.errors",
-    "SipMessage": "sandbox.phone.messages",
+    "SipMessage": "sandbox.phone.message",
     "Stack": "sandbox.stack.stack",
     "StackError": "sandbox.errors",
     "StackOptions": "sandbox.stack.options",
@@ -72,6 +73,7 @@ __all__ = [
     "Call",
     "CallFailed",
     "Caller",
+    "Challenge",
     "Credentials",
     "DeadlineMissed",
     "Endpoints",

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
+from google.protobuf.message import Message
 from livekit import api
 
 from sandbox.agents.protocol import Behaviour
@@ -25,6 +26,7 @@ from sandbox.telephony.outbound import (
     build_participant_request,
 )
 from sandbox.telephony.rooms import Room, participant_of
+from sandbox.telephony.tracing import sip_request
 from sandbox.timeline import Event, Timeline
 
 __all__ = ["Sandbox"]
@@ -72,6 +74,17 @@ class Sandbox:
     def step(self, text: str) -> None:
         """Put a step of the scenario on the timeline."""
         self.timeline.record("test", "test.step", text=text)
+
+    async def sip(self, method: str, request: Message) -> Any:
+        """Call any method of LiveKit's SIP API by its name; see `sip_request`.
+
+        `api.sip` is the SDK's client; this is for what it has no function for, as
+        `GetSIPInboundTrunk`.
+
+        Raises:
+            livekit.api.ServerError: livekit-server refused it.
+        """
+        return await sip_request(self.api, method, request)
 
     # --- names -----------------------------------------------------------------------------
 

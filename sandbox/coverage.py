@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from livekit.protocol import sip
 
 from sandbox.timeline import Event
@@ -81,10 +81,10 @@ def _fields(message: Descriptor, prefix: str, seen: tuple[str, ...]) -> Iterator
             yield from _fields(kind, name, (*seen, kind.full_name))
 
 
-def _enums(message: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
+def _enums(message: Descriptor, seen: set[str]) -> Iterator[EnumDescriptor]:
     for item in message.fields:
         if item.enum_type is not None:
-            yield item
+            yield item.enum_type
         kind = item.message_type
         if kind is not None and kind.full_name not in (*_LEAVES, *seen):
             seen.add(kind.full_name)
@@ -100,8 +100,8 @@ def universe() -> dict[str, list[str]]:
         methods.append(method.name)
         fields += _fields(method.input_type, method.name, ())
         for item in _enums(method.input_type, set()):
-            for value in item.enum_type.values:
-                enums[f"{item.enum_type.name}.{value.name}"] = None
+            for value in item.values:
+                enums[f"{item.name}.{value.name}"] = None
     kinds = sip.SIPDispatchRule.DESCRIPTOR.oneofs_by_name["rule"].fields
     return {
         "methods": methods,
@@ -210,7 +210,7 @@ class ApiCoverage:
 
 
 _DEFAULTS = {
-    f"{item.enum_type.name}.{item.enum_type.values_by_number[0].name}"
+    f"{item.name}.{item.values_by_number[0].name}"
     for method in sip.DESCRIPTOR.services_by_name["SIP"].methods
     for item in _enums(method.input_type, set())
 }

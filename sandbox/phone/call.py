@@ -226,6 +226,21 @@ class Call(Hearing):
             expected=f"a {method}" + (f" {direction}" if direction else ""),
         )
 
+    async def reply(self, request: SipMessage, *, within: float = 5.0) -> SipMessage:
+        """Wait for the final response to `request`, told by its CSeq.
+
+        Raises:
+            DeadlineMissed: it did not come.
+        """
+        return await self._sip(
+            None,
+            lambda m: (
+                m.status >= 200 and (m.method, m.cseq) == (request.method, request.cseq)
+            ),
+            within=within,
+            expected=f"a final response to {request.method} {request.cseq}",
+        )
+
     # --- its progress ------------------------------------------------------------------------
 
     async def trying(self, *, within: float = 2.0) -> Event:

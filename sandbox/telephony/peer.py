@@ -324,10 +324,9 @@ class Peer:
             if not self._mine(event) or event.data.get("identity") != identity:
                 return False
             if event.name == "room.attributes":
-                return event.data["changed"].get(key) == value
-            return (
-                event.name == "room.participant_connected"
-                and event.data["attributes"].get(key) == value
+                return bool(event.data["changed"].get(key) == value)
+            return event.name == "room.participant_connected" and bool(
+                event.data["attributes"].get(key) == value
             )
 
         return await self._timeline.wait(

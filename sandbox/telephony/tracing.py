@@ -18,7 +18,7 @@ from livekit.protocol import agent_dispatch, room, sip
 
 from sandbox.timeline import Event, Timeline
 
-__all__ = ["api_client", "request_class"]
+__all__ = ["api_client", "sip_request"]
 
 _MODULES = (sip, room, agent_dispatch)
 
@@ -36,9 +36,29 @@ def _methods() -> Iterator[tuple[str, tuple[type[Message], type[Message]]]]:
 _TYPES = dict(_methods())
 
 
-def request_class(method: str) -> type[Message]:
-    """The request message of `Service/Method`, as in `SIP/CreateSIPParticipant`."""
-    return _TYPES[method][0]
+async def sip_request(client: api.LiveKitAPI, method: str, request: Message) -> Any:
+    """Call any method of the SIP service, also those that the SDK has no function for.
+
+    Args:
+        client: a client of `api_client`, or a plain one.
+        method: as in livekit_sip.proto: `GetSIPInboundTrunk`.
+        request: its request message.
+
+    Returns:
+        Its response message.
+
+    Raises:
+        livekit.api.ServerError: livekit-server refused it.
+    """
+    grants = api.SIPGrants(admin=True, call=True)
+    service = client.sip
+    return await service._client.request(
+        "SIP",
+        method,
+        request,
+        service._auth_header(api.VideoGrants(), sip=grants),
+        _TYPES[f"SIP/{method}"][1],
+    )
 
 
 def _decode(kind: type[Message] | None, body: bytes) -> Any:

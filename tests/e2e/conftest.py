@@ -51,10 +51,25 @@ async def assert_dropped(call: Call, *, window: float = 0.6) -> None:
     """
     await call.ringing(within=2)
     with pytest.raises(DeadlineMissed):
-        await call.final_response(within=window)
+        await call.rejected(within=window)
 
 
 async def assert_rings_in(sandbox: Sandbox, call: Call) -> tuple[Room, Any]:
     """The call rings, and its caller is in a room."""
     await call.ringing(within=2)
     return await sandbox.joined(call)
+
+
+def tones_heard(sandbox: Sandbox, call: Call) -> set[int]:
+    """The tones that the phone has heard on `call`, in Hz, rounded to 10."""
+    return {
+        round(event.data["hz"], -1)
+        for event in sandbox.timeline.since(sandbox.mark)
+        if event.call == call.id and event.name == "media.tone" and event.data["on"]
+    }
+
+
+async def refer_policy(call: Call, status: int, *, dial: bool = True) -> None:
+    """How the phone answers a REFER on the line of `call`."""
+    assert call.line is not None
+    await call.line.refer_policy(status, dial=dial)

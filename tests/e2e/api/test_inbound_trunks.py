@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import ParseDict
 from livekit import api
 
 from sandbox import Sandbox
@@ -42,8 +43,8 @@ async def test_every_field_comes_back_as_it_was_given(sandbox: Sandbox) -> None:
     )
     assert made.sip_trunk_id.startswith("ST_")
     got = (
-        await sandbox.api.sip.get_sip_inbound_trunk(
-            api.GetSIPInboundTrunkRequest(sip_trunk_id=made.sip_trunk_id)
+        await sandbox.sip(
+            "GetSIPInboundTrunk", api.GetSIPInboundTrunkRequest(sip_trunk_id=made.sip_trunk_id)
         )
     ).trunk
     assert got == made
@@ -181,15 +182,13 @@ async def test_an_update_changes_the_named_fields_alone(sandbox: Sandbox) -> Non
         {"allowed_numbers": [sandbox.number()]},
     ]
     for patch in patches:
-        update = api.SIPInboundTrunkUpdate(
-            **{k: api.ListUpdate(set=v) if isinstance(v, list) else v for k, v in patch.items()}
+        update = ParseDict(
+            {k: {"set": v} if isinstance(v, list) else v for k, v in patch.items()},
+            api.SIPInboundTrunkUpdate(),
         )
-        after = await sandbox.api.sip._client.request(  # the SDK's helpers lack auth_realm
-            "SIP",
+        after = await sandbox.sip(
             "UpdateSIPInboundTrunk",
             api.UpdateSIPInboundTrunkRequest(sip_trunk_id=before.sip_trunk_id, update=update),
-            sandbox.api.sip._auth_header(api.VideoGrants(), sip=api.SIPGrants(admin=True)),
-            api.SIPInboundTrunkInfo,
         )
         changed = {
             field.name
@@ -247,9 +246,7 @@ async def test_an_update_may_take_another_trunks_number(sandbox: Sandbox) -> Non
 async def test_an_unknown_trunk_cannot_be_read_or_updated(sandbox: Sandbox) -> None:
     """Get and update of an unknown id are 404. (S-API-19)"""
     await refused(
-        sandbox.api.sip.get_sip_inbound_trunk(
-            api.GetSIPInboundTrunkRequest(sip_trunk_id="ST_unknown")
-        ),
+        sandbox.sip("GetSIPInboundTrunk", api.GetSIPInboundTrunkRequest(sip_trunk_id="ST_unknown")),
         404,
         "not_found",
         "requested sip trunk does not exist",

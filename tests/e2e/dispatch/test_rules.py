@@ -33,7 +33,7 @@ async def test_the_caller_has_exactly_the_attributes_of_its_call(sandbox: Sandbo
     assert attributes.pop("sip.callID").startswith("SCL_")
     assert attributes == {
         "sip.callIDFull": call.sip_call_id,
-        "sip.callTag": call.local_tag,
+        "sip.callTag": call.invite.from_tag,
         "sip.callStatus": "ringing",
         "sip.hostname": "127.0.0.1",
         "sip.phoneNumber": caller,

@@ -51,7 +51,7 @@ async def test_sip_info_is_refused_and_no_digit_arrives(sandbox: Sandbox, connec
     talk = await connect(number)
     await talk.peer.sees(talk.identity)
     await talk.call.send_dtmf("5", method="info")
-    refusal = await talk.call.response_to("INFO", within=2)
+    refusal = await talk.call.response(405, method="INFO", within=2)
     assert refusal.status == 405
     assert refusal.reason == "Method Not Allowed"
     # The next key by RFC 4733 arrives, and it is the first that does.

@@ -123,7 +123,7 @@ async def test_trunk_headers_are_on_the_200_alone(sandbox: Sandbox, connect: Con
     """trunk.headers: on the 200 OK, and neither on the 180 nor on the BYE. (S-HDR-07)"""
     number = await sandbox.inbound(headers={"X-Static": "st-1", "Foo": "bar"})
     talk = await connect(number)
-    ringing, ok = talk.call.response(180), talk.call.response(200)
+    ringing, ok = await talk.call.response(180), await talk.call.response(200)
     assert ok.header("X-Static") == "st-1"
     assert ok.header("Foo") == "bar"
     assert ringing.header("X-Static") is None
@@ -139,7 +139,7 @@ async def test_mapped_attributes_are_headers_of_the_200(sandbox: Sandbox, connec
         attributes_to_headers={"tier": "X-Tier", "sip.callID": "X-Lk-Call"},
     )
     talk = await connect(number)
-    ok = talk.call.response(200)
+    ok = await talk.call.response(200)
     caller = await talk.room.member(talk.identity)
     assert ok.header("X-Tier") == "gold"
     assert ok.header("X-Lk-Call") == caller.attributes["sip.callID"]

@@ -72,7 +72,7 @@ async def test_hanging_up_at_the_prompt_leaves_no_trace(sandbox: Sandbox) -> Non
     call = await sandbox.phone.dial(number)
     await call.answered(within=1)
     await call.hang_up()
-    assert (await call.response_to("BYE", within=2)).status == 200
+    assert (await call.response(200, method="BYE", within=2)).status == 200
     assert not (await sandbox.api.room.list_rooms(api.ListRoomsRequest())).rooms
 
 
@@ -86,7 +86,7 @@ async def test_pin_calls_carry_no_mapped_headers(sandbox: Sandbox) -> None:
     )
     call = await sandbox.phone.dial(number)
     await call.answered(within=1)
-    assert call.response(200).header("X-Static") is None
+    assert (await call.response(200)).header("X-Static") is None
     await call.send_dtmf("1#")
     room, caller = await sandbox.joined(call, within=6)
     await room.remove(caller.identity)

@@ -10,7 +10,14 @@ from livekit import api
 
 from sandbox import Sandbox
 from sandbox.telephony.inbound import duration
-from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect, Talk, assert_rings_in
+from tests.e2e.conftest import (
+    CALLER_TONE,
+    PEER_TONE,
+    Connect,
+    Talk,
+    assert_rings_in,
+    refer_policy,
+)
 
 TARGET = "tel:+15551111"
 
@@ -34,9 +41,9 @@ async def test_a_completed_transfer_ends_the_call(sandbox: Sandbox, connect: Con
     target = await sandbox.phone.line()
     await target.answers()
     talk = await connect(await sandbox.inbound())
-    await talk.call.refer_policy(202)
+    await refer_policy(talk.call, 202)
     await transfer(sandbox, talk, target.uri)
-    refer = talk.call.request_seen("REFER")
+    refer = await talk.call.request("REFER")
     assert refer.header("Refer-To") == f"<{target.uri}>"
     assert refer.header("Referred-By") is None
     await target.incoming(within=3)
@@ -57,13 +64,13 @@ async def test_a_refused_refer_is_the_exact_api_error(
 ) -> None:
     """REFER refused: its status is the API's error, and the call goes on. (S-XFR-05)"""
     talk = await connect(await sandbox.inbound(), tone=CALLER_TONE)
-    await talk.call.refer_policy(status)
+    await refer_policy(talk.call, status)
     with pytest.raises(api.SipCallError) as caught:
         await transfer(sandbox, talk)
     error = caught.value
     assert (error.status, error.code, error.sip_status_code) == (http, code, status)
     assert error.message == f"twirp error unknown: sip status: {status}: {reason}"
-    assert not talk.call.is_ended
+    assert talk.call.state != "ended"
     mark = sandbox.timeline.mark()
     await asyncio.gather(
         talk.call.hears_tone(PEER_TONE, within=4),
@@ -77,7 +84,7 @@ async def test_hanging_up_before_the_outcome_counts_as_success(
 ) -> None:
     """202 and then the phone's BYE without a NOTIFY: the transfer has succeeded. (S-XFR-02)"""
     talk = await connect(await sandbox.inbound())
-    await talk.call.refer_policy(202, dial=False)
+    await refer_policy(talk.call, 202, dial=False)
     running = asyncio.create_task(transfer(sandbox, talk))
     await talk.call.transfer_requested(within=3)
     await talk.call.hang_up()
@@ -92,17 +99,17 @@ async def test_without_an_outcome_the_transfer_times_out(
     (S-XFR-09)
     """
     talk = await connect(await sandbox.inbound())
-    await talk.call.refer_policy(202, dial=False)
+    await refer_policy(talk.call, 202, dial=False)
     with pytest.raises(api.ServerError) as caught:
         await transfer(sandbox, talk, ringing_timeout=1)
     assert (caught.value.status, caught.value.code) == (408, "deadline_exceeded")
-    assert not talk.call.is_ended
+    assert talk.call.state != "ended"
 
 
 async def test_a_second_transfer_meanwhile_is_refused(sandbox: Sandbox, connect: Connect) -> None:
     """While a transfer runs, one to another target is refused. (S-XFR-11)"""
     talk = await connect(await sandbox.inbound())
-    await talk.call.refer_policy(202, dial=False)
+    await refer_policy(talk.call, 202, dial=False)
     first = asyncio.create_task(transfer(sandbox, talk, "tel:+1"))
     await talk.call.transfer_requested(within=3)
     with pytest.raises(api.ServerError) as caught:
@@ -128,10 +135,10 @@ async def test_the_target_is_the_refer_to(
 ) -> None:
     """A SIP URI is put in angle brackets, a tel URI is not. (S-XFR-03)"""
     talk = await connect(await sandbox.inbound())
-    await talk.call.refer_policy(603)
+    await refer_policy(talk.call, 603)
     with pytest.raises(api.SipCallError):
         await transfer(sandbox, talk, target)
-    assert talk.call.request_seen("REFER").header("Refer-To") == refer_to
+    assert (await talk.call.request("REFER")).header("Refer-To") == refer_to
 
 
 @pytest.mark.parametrize("target", ["+15551111", "bob", "http://x", '"D" <sip:bob@x>'])
@@ -157,10 +164,10 @@ async def test_headers_of_the_request_and_mapped_attributes_are_on_the_refer(
         attributes={"tier": "gold"}, attributes_to_headers={"tier": "X-Tier"}
     )
     talk = await connect(number)
-    await talk.call.refer_policy(603)
+    await refer_policy(talk.call, 603)
     with pytest.raises(api.SipCallError):
         await transfer(sandbox, talk, headers={"X-Reason": "escalation"})
-    refer = talk.call.request_seen("REFER")
+    refer = await talk.call.request("REFER")
     assert refer.header("X-Reason") == "escalation"
     assert refer.header("X-Tier") == "gold"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sandbox.phone.digest import Challenge, parse_digest
 
 
@@ -27,11 +29,10 @@ def test_another_password_user_or_nonce_is_not_accepted() -> None:
         'Digest username="Mufasa", realm="testrealm@host.com", nonce="n", uri="/", qop=auth, '
         'nc=00000001, cnonce="0a4f113b", response="6629fae49393a05397450978507c4ef1"'
     )
-    for fields in ({"password": "x"}, {"username": "x"}, {"nonce": "x"}):
-        challenge = Challenge(
-            **{"username": "Mufasa", "password": "Circle Of Life", "nonce": "n", **fields}
-        )
-        assert not challenge.accepts("GET", answer)
+    right = Challenge(username="Mufasa", password="Circle Of Life", nonce="n")
+    assert not replace(right, password="x").accepts("GET", answer)
+    assert not replace(right, username="x").accepts("GET", answer)
+    assert not replace(right, nonce="x").accepts("GET", answer)
 
 
 def test_nothing_and_another_scheme_are_not_accepted() -> None:
