@@ -1,0 +1,84 @@
+package call
+
+import (
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"livekit-sip-sandbox/standin/internal/sipnet"
+)
+
+// OnEarlyBye sets what a BYE does before the call is answered.
+func (l *Leg) OnEarlyBye(f func()) {
+	l.mu.Lock()
+	l.early = f
+	l.mu.Unlock()
+}
+
+// HandleBye answers the peer's BYE and ends the call.
+func (l *Leg) HandleBye(tx *sipnet.ServerTx) {
+	tx.Respond(sip.NewResponseFromRequest(tx.Req, 200, "OK", nil))
+	l.mu.Lock()
+	early, established := l.early, l.established
+	x := l.xfer
+	l.mu.Unlock()
+	reason := ""
+	if h := tx.Req.GetHeader("Reason"); h != nil {
+		reason = h.Value()
+	}
+	l.Log.Info("bye from the peer", "early", !established, "reason", reason)
+	if !established && early != nil {
+		early()
+	}
+	if x != nil {
+		// A peer that was sent elsewhere and hangs up has gone there.
+		x.finish(nil)
+	}
+	l.Stop(EndRemoteBye)
+}
+
+// HandleReinvite answers with the old description whatever is offered; only
+// the address for RTP is followed.
+func (l *Leg) HandleReinvite(tx *sipnet.ServerTx) {
+	if l.Media == nil || l.Media.LocalSDP() == nil {
+		tx.Respond(sip.NewResponseFromRequest(tx.Req, 491, "Request Pending", nil))
+		return
+	}
+	if body := tx.Req.Body(); len(body) > 0 {
+		l.Media.Reinvite(body)
+	}
+	res := sip.NewResponseFromRequest(tx.Req, 200, "OK", l.Media.LocalSDP())
+	res.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
+	res.AppendHeader(sip.NewHeader("Allow", sipnet.Allow))
+	res.AppendHeader(l.Env.SIP.Contact(tx.Flow.Network()))
+	tx.Respond(res)
+	l.Log.Info("re-INVITE answered with the old description")
+}
+
+// HandleNotify takes the progress of a transfer.
+func (l *Leg) HandleNotify(tx *sipnet.ServerTx) {
+	event := tx.Req.GetHeader("Event")
+	if event == nil {
+		tx.Respond(sip.NewResponseFromRequest(tx.Req, 400, "", nil))
+		return
+	}
+	name, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(event.Value())), ";")
+	if name != "refer" {
+		tx.Respond(sip.NewResponseFromRequest(tx.Req, 501, "", nil))
+		return
+	}
+	tx.Respond(sip.NewResponseFromRequest(tx.Req, 200, "success", nil))
+	l.mu.Lock()
+	x := l.xfer
+	l.mu.Unlock()
+	code, reason, ok := sipfrag(tx.Req.Body())
+	l.Log.Info("transfer progress", "status", code, "reason", reason, "understood", ok)
+	if x == nil || !ok || code < 200 {
+		return
+	}
+	if code == 200 {
+		x.finish(nil)
+		return
+	}
+	x.finish(SIPError("call transfer failed", code, reason))
+}
