@@ -7,7 +7,7 @@ Levels are in dBov: 0 dBov is the power of the loudest square wave, so a full-sc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ Samples = npt.NDArray[np.int16]
 SILENCE_DBOV = -127.0
 
 _FULL_SCALE = 32768.0
+_STEADY_DB = 0.5
 
 
 def sine(hz: float, seconds: float, *, rate: int, level_dbov: float = -12.0) -> Samples:
@@ -79,6 +80,10 @@ class ToneEdge:
     since: float
 
 
+def _distance(hz: float) -> Callable[[tuple[float, float]], float]:
+    return lambda found: abs(found[0] - hz)
+
+
 @dataclass(slots=True)
 class _Candidate:
     hz: float
@@ -93,8 +98,8 @@ class ToneDetector:
     """Finds steady tones, up to four at a time, in a stream of 16-bit mono PCM.
 
     A 40 ms Hann window moves in steps of 20 ms; a spectral peak that holds a fair share of the
-    window's energy and stays in place for two steps is a tone, so a tone is reported 40 to 60 ms
-    after its first sample. It ends after three steps without it, which lets one lost packet
+    window's energy and stays in place for two or three steps is a tone, so a tone is reported
+    60 ms after its first sample. It ends after three steps without it, which lets one lost packet
     pass. Digital silence costs next to nothing.
     """
 
@@ -206,16 +211,19 @@ class ToneDetector:
         edges: list[ToneEdge] = []
         near = 0.5 * self.rate / self._size
         for candidate in self._candidates:
-            match = min(found, key=lambda f: abs(f[0] - candidate.hz), default=None)
+            match = min(found, key=_distance(candidate.hz), default=None)
             if match is None or abs(match[0] - candidate.hz) > near:
                 candidate.misses += 1
                 continue
             found.remove(match)
             candidate.misses = 0
             candidate.hits += 1
-            if not candidate.on:
-                candidate.hz, candidate.level = match
-            if candidate.hits >= 2 and not candidate.on:
+            if candidate.on:
+                continue
+            # A window that the tone fills has the level of the one before: now it is exact.
+            steady = abs(match[1] - candidate.level) < _STEADY_DB
+            candidate.hz, candidate.level = match
+            if steady or candidate.hits >= 3:
                 candidate.on = True
                 edges.append(self._edge(candidate, on=True))
         kept: list[_Candidate] = []

@@ -123,7 +123,7 @@ class Sandbox:
             livekit.api.ServerError: livekit-server refused it.
         """
         fields.setdefault("name", f"{self._prefix} {self.name}"[:60])
-        return await self.api.sip.create_sip_inbound_trunk(
+        return await self.api.sip.create_inbound_trunk(
             api.CreateSIPInboundTrunkRequest(trunk=build_trunk(fields))
         )
 
@@ -154,7 +154,7 @@ class Sandbox:
             agents.append(api.RoomAgentDispatch(agent_name=agent, metadata=agent_metadata))
         fields.setdefault("name", f"{self._prefix} {self.name}"[:60])
         info = build_rule(kind, agents=agents, trunk_ids=list(trunk_ids), **fields)
-        return await self.api.sip.create_sip_dispatch_rule(
+        return await self.api.sip.create_dispatch_rule(
             api.CreateSIPDispatchRuleRequest(dispatch_rule=info)
         )
 
@@ -265,7 +265,7 @@ class Sandbox:
             livekit.api.ServerError: livekit-server refused it.
         """
         chosen = [self.number()] if numbers is None else list(numbers)
-        return await self.api.sip.create_sip_outbound_trunk(
+        return await self.api.sip.create_outbound_trunk(
             api.CreateSIPOutboundTrunkRequest(trunk=build_outbound_trunk(address, chosen, fields))
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,19 @@ class Call(Hearing):
         """All its SIP messages so far, resent ones too, in the order of the wire."""
         return tuple(self._messages)
 
+    def request_seen(self, method: str) -> SipMessage:
+        """The first request `method` so far, sent or received.
+
+        Raises:
+            PhoneError: there was none.
+        """
+        for message in self._messages:
+            if message.is_request and message.method == method:
+                return message
+        raise PhoneError(
+            f"call {self.id} has no {method} so far", seen=[str(m) for m in self._messages]
+        )
+
     @property
     def invite(self) -> SipMessage:
         """The INVITE it began with.
@@ -170,31 +184,42 @@ class Call(Hearing):
         Raises:
             PhoneError: there was none yet.
         """
-        for message in self._messages:
-            if message.is_request and message.method == "INVITE":
-                return message
-        raise PhoneError(f"call {self.id} has no INVITE yet")
+        return self.request_seen("INVITE")
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the call is up."""
+        return self.state == "answered"
 
     def _message_of(self, event: Event) -> SipMessage:
         at, raw = event.at, event.data["raw"]
         return next(m for m in self._messages if m.at == at and m.raw == raw)
 
     async def _sip(
-        self, direction: str | None, test: Any, *, within: float, expected: str
+        self,
+        direction: str | None,
+        test: Callable[[SipMessage], bool],
+        *,
+        within: float,
+        expected: str,
+        or_event: Callable[[Event], bool] = lambda event: False,
     ) -> SipMessage:
         def match(event: Event) -> bool:
-            if not self.mine(event) or event.name not in ("sip.sent", "sip.received"):
+            if not self.mine(event):
                 return False
+            if event.name not in ("sip.sent", "sip.received"):
+                return or_event(event)
             if direction is not None and event.name != f"sip.{direction}":
                 return False
             try:
-                return bool(test(SipMessage.parse(event.data["raw"])))
+                return test(SipMessage.parse(event.data["raw"]))
             except ValueError:
                 return False
 
-        return self._message_of(
-            await self.wait(match, within=within, expected=expected, also_after_end=True)
-        )
+        event = await self.wait(match, within=within, expected=expected, also_after_end=True)
+        if event.name == "call.ended":
+            return [m for m in self._messages if m.status][-1]
+        return self._message_of(event)
 
     async def response(
         self, status: int, *, method: str = "INVITE", within: float = 5.0
@@ -209,6 +234,33 @@ class Call(Hearing):
             lambda m: m.status == status and m.method == method,
             within=within,
             expected=f"a {status} to {method}",
+        )
+
+    async def response_to(self, method: str, *, within: float = 5.0) -> SipMessage:
+        """Wait for the final response to a request `method`, sent or received.
+
+        Raises:
+            DeadlineMissed: it did not come.
+        """
+        return await self._sip(
+            None,
+            lambda m: m.status >= 200 and m.method == method,
+            within=within,
+            expected=f"a final response to {method}",
+        )
+
+    async def final_response(self, *, within: float = 5.0) -> SipMessage:
+        """Wait for the final response to the INVITE; a challenge that was answered is none.
+
+        Raises:
+            DeadlineMissed: it did not come.
+        """
+        return await self._sip(
+            None,
+            lambda m: m.method == "INVITE" and m.status >= 200 and m.status not in (401, 407),
+            within=within,
+            expected="a final response to INVITE",
+            or_event=lambda e: e.name == "call.ended" and e.data["status"] in (401, 407),
         )
 
     async def request(
@@ -234,9 +286,7 @@ class Call(Hearing):
         """
         return await self._sip(
             None,
-            lambda m: (
-                m.status >= 200 and (m.method, m.cseq) == (request.method, request.cseq)
-            ),
+            lambda m: m.status >= 200 and (m.method, m.cseq) == (request.method, request.cseq),
             within=within,
             expected=f"a final response to {request.method} {request.cseq}",
         )
@@ -335,24 +385,16 @@ class Call(Hearing):
             CallFailed: it was answered, or failed with another status.
             DeadlineMissed: there was no final response.
         """
-        wanted = str(status) if status is not None else "a rejection"
-        event = await self.wait(
-            lambda e: self.mine(e) and e.name in ("call.ended", "call.answered"),
-            within=within,
-            expected=wanted,
-            also_after_end=True,
-        )
-        final = [m for m in self._messages if m.method == "INVITE" and m.status >= 300]
-        if event.name == "call.answered" or not final:
-            got = "it was answered" if event.name == "call.answered" else "there was no response"
-            raise CallFailed(f"expected {wanted}, but {got}", status=event.data["status"])
-        if status is not None and final[-1].status != status:
+        final = await self.final_response(within=within)
+        if final.status < 300 or (status is not None and final.status != status):
+            wanted = str(status) if status is not None else "a rejection"
             raise CallFailed(
-                f"expected {status}, got {final[-1].status} {final[-1].reason}",
-                status=final[-1].status,
-                reason=final[-1].reason,
+                f"expected {wanted}, got {final.status} {final.reason}",
+                status=final.status,
+                reason=final.reason,
+                seen=[str(m) for m in self._messages],
             )
-        return final[-1]
+        return final
 
     # --- answering ---------------------------------------------------------------------------
 
@@ -519,9 +561,7 @@ class Call(Hearing):
         """
         await self._ask(
             "dtmf",
-            protocol.SendDtmf(
-                digits=digits, method=method, duration_ms=duration_ms, gap_ms=gap_ms
-            ),
+            protocol.SendDtmf(digits=digits, method=method, duration_ms=duration_ms, gap_ms=gap_ms),
         )
 
     async def dtmf(self, digits: str, *, within: float = 5.0) -> None:
@@ -572,7 +612,7 @@ class Call(Hearing):
 
     async def play_wav(self, path: str | Path, *, loop: bool = False) -> None:
         """Play a 16-bit WAV file; the event `media.played` tells its end."""
-        await self._ask("wav", protocol.PlayWav(path=str(Path(path).absolute()), loop=loop))
+        await self._ask("wav", protocol.PlayWav(path=str(os.path.abspath(path)), loop=loop))
 
     async def record(self) -> Recording:
         """Begin to record both directions; the files grow until the call ends."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from sandbox.errors import UsageError
 from sandbox.phone import protocol
@@ -51,6 +51,7 @@ class Line:
         self.address = address
         self._arrived: list[Call] = []
         self._taken = 0
+        self._scripted = False
         self._mark = phone.timeline.mark()
 
     def __repr__(self) -> str:
@@ -139,6 +140,10 @@ class Line:
 
     # --- incoming ----------------------------------------------------------------------------
 
+    async def _script(self, script: protocol.Script) -> None:
+        await self._ask("script", script)
+        self._scripted = True
+
     async def answers(
         self,
         *,
@@ -155,8 +160,7 @@ class Line:
             headers: of the 200.
             tone: what is played from the answer on, in Hz.
         """
-        await self._ask(
-            "script",
+        await self._script(
             protocol.Script(
                 action="answer",
                 after=after,
@@ -184,8 +188,7 @@ class Line:
         """
         if not 300 <= status <= 699:
             raise UsageError(f"{status} does not reject a call; 300 to 699 do")
-        await self._ask(
-            "script",
+        await self._script(
             protocol.Script(
                 action="reject",
                 status=status,
@@ -200,15 +203,15 @@ class Line:
 
     async def rings(self) -> None:
         """Send 180 to every incoming call, and nothing else (PJSIP sends its 100 first)."""
-        await self._ask("script", protocol.Script(action="ring"))
+        await self._script(protocol.Script(action="ring"))
 
     async def silent(self) -> None:
         """Do not react to an INVITE at all: no 100, nothing. It is still in the events."""
-        await self._ask("script", protocol.Script(action="silent"))
+        await self._script(protocol.Script(action="silent"))
 
     async def redirects(self, uri: str, *, status: int = 302) -> None:
         """Redirect every incoming call to `uri` (RFC 3261 section 21.3)."""
-        await self._ask("script", protocol.Script(action="redirect", uri=uri, status=status))
+        await self._script(protocol.Script(action="redirect", uri=uri, status=status))
 
     async def early_media(
         self,
@@ -219,8 +222,7 @@ class Line:
         headers: HeaderInput = None,
     ) -> None:
         """Send 183 with SDP and play `tone`, then answer `after` seconds and play another."""
-        await self._ask(
-            "script",
+        await self._script(
             protocol.Script(
                 action="early",
                 early_tone=tone or 0.0,
@@ -230,9 +232,45 @@ class Line:
             ),
         )
 
-    async def by_hand(self) -> None:
+    async def manual(self) -> None:
         """Leave incoming calls to the test (`incoming`); how a new line begins."""
-        await self._ask("script", protocol.Script(action="manual"))
+        await self._script(protocol.Script(action="manual"))
+
+    async def challenges(
+        self,
+        username: str,
+        password: str,
+        *,
+        realm: str = "sandbox",
+        algorithm: Literal["MD5", "SHA-256"] = "MD5",
+        qop: str = "auth",
+        proxy: bool = False,
+    ) -> None:
+        """Ask every caller for digest credentials before the line does what it does otherwise.
+
+        A line that was not told what it does answers.
+
+        Args:
+            username: the user name that is let in.
+            password: its password.
+            realm: told to the caller.
+            algorithm: `MD5` or `SHA-256` (RFC 8760).
+            qop: `auth`, or `""` for a challenge without qop.
+            proxy: challenge with 407; False uses 401.
+        """
+        if not self._scripted:
+            await self.answers()
+        await self._ask(
+            "challenge",
+            protocol.ChallengeCalls(
+                username=username,
+                password=password,
+                realm=realm,
+                algorithm=algorithm,
+                qop=qop,
+                proxy=proxy,
+            ),
+        )
 
     async def refer_policy(self, status: int = 202, *, dial: bool = True) -> None:
         """How a REFER is answered (RFC 3515).
@@ -346,9 +384,9 @@ class Phone:
             PhoneError: it does not answer, or the token is wrong.
         """
         path = Path(log_path) if log_path is not None else None
-        link = Link(url, token, log_path=path, on_event=lambda event: phone._event(event))
-        phone = cls(link, timeline)
-        await link.open()
+        phone = cls(Link(url, token, log_path=path), timeline)
+        phone.link.on_event = phone._event
+        await phone.link.open()
         return phone
 
     async def close(self) -> None:
@@ -445,9 +483,7 @@ class Phone:
         answer = await self.link.ask(
             "POST",
             "/lines",
-            protocol.OpenLine(
-                number=number, codecs=list(codecs), keep_udp=keep_udp, srtp=srtp
-            ),
+            protocol.OpenLine(number=number, codecs=list(codecs), keep_udp=keep_udp, srtp=srtp),
         )
         line = Line(self, answer["line"], number, answer["address"])
         self._lines[line.id] = line

@@ -35,13 +35,12 @@ def header_list(headers: HeaderInput) -> protocol.HeaderList:
 class Link:
     """One connection to the phone service."""
 
-    def __init__(
-        self, url: str, token: str, *, log_path: Path | None, on_event: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, url: str, token: str, *, log_path: Path | None) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self.log_path = log_path
-        self._on_event = on_event
+        #: Takes each event.
+        self.on_event: Callable[[Event], None] = lambda event: None
         self._session: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -76,7 +75,7 @@ class Link:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 continue
             value = json.loads(message.data)
-            self._on_event(
+            self.on_event(
                 Event(
                     source="phone",
                     name=value["event"],
@@ -87,7 +86,7 @@ class Link:
             )
         if not self._closing:
             self.lost = True
-            self._on_event(
+            self.on_event(
                 Event(
                     source="phone",
                     name="phone.crashed",
@@ -114,9 +113,7 @@ class Link:
         if self.log_path is None:
             return ""
         try:
-            return "\n".join(
-                self.log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:]
-            )
+            return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:])
         except OSError:
             return ""
 
@@ -155,6 +152,6 @@ class Link:
                         f"the phone refused {method} {path}: {answer.get('error', response.status)}"
                     )
                 return answer
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-            self.lost = self.lost or isinstance(error, aiohttp.ClientConnectionError)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self.lost = isinstance(error, aiohttp.ClientConnectionError)
             raise self._error(f"the phone did not answer {method} {path}: {error!r}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Header", "SipMessage"]
@@ -138,10 +137,10 @@ class SipMessage:
         wanted = _canonical(name)
         return next((h.value for h in self.headers if _canonical(h.name) == wanted), None)
 
-    def headers_all(self, name: str) -> Sequence[str]:
+    def headers_all(self, name: str) -> list[str]:
         """The values of all headers `name`, in order, a header line each."""
         wanted = _canonical(name)
-        return tuple(h.value for h in self.headers if _canonical(h.name) == wanted)
+        return [h.value for h in self.headers if _canonical(h.name) == wanted]
 
     @property
     def call_id(self) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "LINE_REQUESTS",
     "TOKEN_VARIABLE",
     "BadRequest",
+    "ChallengeCalls",
     "Dial",
     "DtmfMethod",
     "EndCall",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 #: The environment variable with the bearer token, unless another is named.
-TOKEN_VARIABLE = "SANDBOX_PHONE_TOKEN"  # noqa: S105 - the variable's name
+TOKEN_VARIABLE = "SANDBOX_PHONE_TOKEN"
 
 TransportName = Literal["udp", "tcp"]
 DtmfMethod = Literal["rfc4733", "info"]
@@ -116,6 +117,18 @@ class ReferPolicy(Request):
 
     status: int = 202
     dial: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeCalls(Request):
+    """Ask every caller for digest credentials; see `sandbox.phone.digest.Challenge`."""
+
+    username: str
+    password: str = field(repr=False)
+    realm: str = "sandbox"
+    algorithm: Literal["MD5", "SHA-256"] = "MD5"
+    qop: str = "auth"
+    proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +259,7 @@ class Simple(Request):
 #: The operations on a line, by the last part of the URL.
 LINE_REQUESTS: Mapping[str, type[Request]] = {
     "script": Script,
+    "challenge": ChallengeCalls,
     "refer-policy": ReferPolicy,
     "dial": Dial,
 }

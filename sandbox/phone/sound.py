@@ -82,7 +82,7 @@ class Hearing:
             if crash is None:
                 raise
             raise PhoneError(
-                f"line {line} crashed (exit code {crash.data['code']}) while waiting for {expected}",
+                f"line {line} crashed (code {crash.data['code']}) while waiting for {expected}",
                 seen=crash.data["log"].splitlines(),
                 cause="PJSIP aborts its process on a failed assertion",
                 evidence=crash.data["log_path"],
@@ -161,9 +161,7 @@ class Hearing:
                 return event
 
     async def _lasts(self, on: Event, hz: float, tolerance_hz: float, at_least: float) -> bool:
-        position = next(
-            i for i, e in enumerate(self.phone.timeline.since(self._mark)) if e is on
-        )
+        position = next(i for i, e in enumerate(self.phone.timeline.since(self._mark)) if e is on)
 
         def off(event: Event) -> bool:
             return self._is_tone(event, hz, tolerance_hz, on=False)
@@ -237,7 +235,7 @@ class Hearing:
             event = self._last_silence()
             if event is None or not event.data["on"]:
                 event = await self.wait(
-                    lambda e: self.mine(e) and e.name == "media.silence" and e.data["on"],
+                    lambda e: self.mine(e) and e.name == "media.silence" and bool(e.data["on"]),
                     within=max(0.0, deadline - now()),
                     expected=f"{for_:g} s of silence",
                     since=self.phone.timeline.mark(),

@@ -29,9 +29,9 @@ class WebhookServer:
         """Listen on `host:port`."""
         app = web.Application()
         app.router.add_post("/webhook", self._receive)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, shutdown_timeout=0.1).start()
+        await web.TCPSite(self._runner, host, port).start()
         self.url = f"http://{host}:{port}/webhook"
 
     async def stop(self) -> None:

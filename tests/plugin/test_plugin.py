@@ -92,7 +92,7 @@ def test_what_a_scenario_leaves_behind_fails_it_and_not_the_next(
             ends = sandbox.endpoints
             other = api.LiveKitAPI(ends.livekit_url, ends.api_key, ends.api_secret)
             trunk = api.SIPInboundTrunkInfo(name="left", numbers=["+15550001"])
-            await other.sip.create_sip_inbound_trunk(
+            await other.sip.create_inbound_trunk(
                 api.CreateSIPInboundTrunkRequest(trunk=trunk)
             )
             await other.aclose()

@@ -48,7 +48,7 @@ def _prm(
     return prm
 
 
-class _Call(pj.Call):  # type: ignore[misc]
+class _Call(pj.Call):
     """PJSIP's call; hands its callbacks on, and lets no exception through to C++."""
 
     def __init__(self, leg: Leg, account: Any, pjsip_id: int) -> None:
@@ -61,27 +61,27 @@ class _Call(pj.Call):  # type: ignore[misc]
         except Exception:
             traceback.print_exc()
 
-    def onCallState(self, prm: Any) -> None:  # noqa: N802
+    def onCallState(self, prm: Any) -> None:
         self._pass(self._leg.state_changed)
 
-    def onCallMediaState(self, prm: Any) -> None:  # noqa: N802
+    def onCallMediaState(self, prm: Any) -> None:
         self._pass(self._leg.media.changed, self.info)
 
-    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: N802
+    def onStreamDestroyed(self, prm: Any) -> None:
         self._pass(self._leg.media.stream_ends)
 
-    def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802
+    def onDtmfDigit(self, prm: Any) -> None:
         if prm.method == pj.DtmfMethod.SIP_INFO:
             self._pass(self._leg.heard_dtmf.info, prm.digit, prm.duration)
 
-    def onDtmfEvent(self, prm: Any) -> None:  # noqa: N802
+    def onDtmfEvent(self, prm: Any) -> None:
         if prm.method == pj.DtmfMethod.RFC2833:
             self._pass(
                 self._leg.heard_dtmf.event, prm.digit, prm.timestamp, prm.duration, prm.flags
             )
 
     # The stub of the binding does not list it; it is called all the same.
-    def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802
+    def onCallTransferRequest(self, prm: Any) -> None:
         self._pass(self._leg.transfer_requested, prm)
 
 
@@ -129,7 +129,9 @@ class Leg:
         try:
             self.call.makeCall(to if "<" in to else f"<{to}>", prm)
         except Exception as error:
-            raise Refused(f"PJSIP did not place the call to {target}: {_words(error)}", 422) from None
+            raise Refused(
+                f"PJSIP did not place the call to {target}: {_words(error)}", 422
+            ) from None
         return str(self.call.info.callIdString)
 
     # --- incoming ----------------------------------------------------------------------------
@@ -214,6 +216,8 @@ class Leg:
                 self._reinvite(request)
             case protocol.Transfer():
                 self._transfer(request)
+            case protocol.SendRequest():
+                self._send_request(request)
             case protocol.SendDtmf():
                 return {"seconds": self._dtmf.send(request)}
             case protocol.PlayTone():
@@ -267,6 +271,14 @@ class Leg:
         except Exception as error:
             raise Refused(f"PJSIP did not send the REFER: {_words(error)}") from None
 
+    def _send_request(self, request: protocol.SendRequest) -> None:
+        try:
+            pjsua_c.send_request(
+                self.call.id, request.method, request.headers, request.body, request.content_type
+            )
+        except pjsua_c.PjError as error:
+            raise Refused(f"PJSIP did not send {request.method}: {error}") from None
+
     def _send_digit(self, digit: str, request: protocol.SendDtmf) -> None:
         if self._ended:
             return
@@ -277,6 +289,7 @@ class Leg:
             prm.method = pj.DtmfMethod.SIP_INFO
         else:
             prm.method = pj.DtmfMethod.RFC2833
+            pjsua_c.set_dtmf_duration(self.call.id, request.duration_ms)
         self.call.sendDtmf(prm)
         self.tell("dtmf.sent", digit=digit, method=request.method)
 
@@ -339,11 +352,10 @@ class Leg:
                     uri=(message.header("Refer-To") or "").strip("<>"),
                     status=policy.status,
                 )
-                wire.respond(policy.status, "Accepted")
+                wire.respond(policy.status, "Accepted", ())
                 return True
-        elif message.method == "NOTIFY" and message.body.startswith("SIP/2.0 "):
-            if not wire.sent:
-                self.tell("transfer.progress", status=int(message.body.split()[1]))
+        elif message.method == "NOTIFY" and not wire.sent and message.body.startswith("SIP/2.0 "):
+            self.tell("transfer.progress", status=int(message.body.split()[1]))
         return False
 
     def _saw_response(self, message: SipMessage, *, sent: bool) -> None:

@@ -38,9 +38,7 @@ class DtmfReceiver:
     def _close(self, digit: str, timestamp: int, duration: int) -> None:
         self._open = None
         self._last = (digit, timestamp)
-        self._tell(
-            "dtmf.received", digit=digit.upper(), duration_ms=duration, method="rfc4733"
-        )
+        self._tell("dtmf.received", digit=digit.upper(), duration_ms=duration, method="rfc4733")
 
     def info(self, digit: str, duration: int) -> None:
         """A SIP INFO with a digit."""
@@ -50,9 +48,7 @@ class DtmfReceiver:
 class DtmfSender:
     """Sends digits with a gap between them, in the order they were asked for."""
 
-    def __init__(
-        self, loop: Loop, send: Callable[[str, protocol.SendDtmf], None]
-    ) -> None:
+    def __init__(self, loop: Loop, send: Callable[[str, protocol.SendDtmf], None]) -> None:
         self._loop = loop
         self._send = send
         self._queue: list[tuple[str, protocol.SendDtmf]] = []

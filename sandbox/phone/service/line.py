@@ -11,6 +11,7 @@ from typing import Any
 import pjsua2 as pj
 
 from sandbox.phone import protocol
+from sandbox.phone.digest import Challenge
 from sandbox.phone.message import SipMessage
 from sandbox.phone.service import pjsua_c
 from sandbox.phone.service.call import Leg
@@ -25,12 +26,12 @@ _RTP_FIRST, _RTP_SPAN = 20000, 12000
 _SRTP = {"off": 0, "optional": 1, "mandatory": 2}
 
 
-class _Account(pj.Account):  # type: ignore[misc]
+class _Account(pj.Account):
     def __init__(self, line: Line) -> None:
         super().__init__()
         self._line = line
 
-    def onIncomingCall(self, prm: Any) -> None:  # noqa: N802 - PJSIP's name
+    def onIncomingCall(self, prm: Any) -> None:
         try:
             self._line.incoming(prm.callId, prm.rdata.wholeMsg)
         except Exception:
@@ -73,6 +74,8 @@ class Line:
         self._options: dict[str, int] = {}
         self._codecs: list[str] = []
         self._credentials = ("*", "", "")
+        self._challenge: Challenge | None = None
+        self._unfinished: set[str] = set()
         self._when_empty: Callable[[], None] | None = None
         self.wire: Wire
 
@@ -97,7 +100,7 @@ class Line:
         media.sndClockRate = RATE
         media.channelCount = 1
         media.audioFramePtime = FRAME_MS
-        media.quality = 3
+        media.quality = 5
         media.noVad = True
         media.ecTailLen = 0
         endpoint.libInit(config)
@@ -159,6 +162,9 @@ class Line:
         if isinstance(request, protocol.Script):
             self.script = request
             return {}
+        if isinstance(request, protocol.ChallengeCalls):
+            self._challenge = Challenge(**protocol.encode(request))
+            return {}
         if isinstance(request, protocol.ReferPolicy):
             self.refer = request
             return {}
@@ -166,9 +172,10 @@ class Line:
         return self._dial(request)
 
     def _quit(self, within: float) -> None:
+        self._challenge = None
         for leg in tuple(self.legs.values()):
             leg.hang_up(protocol.EndCall())
-        if not self.legs:
+        if not self.legs and not self._unfinished:
             self.loop.call_soon(self.loop.stop)
             return
         self._when_empty = self.loop.stop
@@ -239,7 +246,7 @@ class Line:
     def remove(self, leg: Leg) -> None:
         """Forget a call that has ended, once PJSIP is done with it."""
         self.legs.pop(leg.id, None)
-        if not self.legs and self._when_empty is not None:
+        if not self.legs and not self._unfinished and self._when_empty is not None:
             self._when_empty()
 
     def _dial(self, request: protocol.Dial) -> Any:
@@ -299,6 +306,7 @@ class Line:
         except ValueError:
             parsed = None
         swallow = False
+        opens = False
         call = ""
         if parsed is not None:
             call = self._by_sip_id.get(parsed.call_id, "")
@@ -308,6 +316,7 @@ class Line:
                 if call:
                     self._by_sip_id[parsed.call_id] = call
             swallow = not message.sent and opens and self.script.action == "silent"
+            self._follow(parsed)
         self.wire.emit(
             "sip.sent" if message.sent else "sip.received",
             at=message.at,
@@ -317,9 +326,32 @@ class Line:
             peer=message.peer,
             line=self.name,
         )
-        if parsed is not None and call in self.legs:
-            swallow |= self.legs[call].saw(parsed, message)
-        return swallow
+        if parsed is None or swallow:
+            return swallow
+        if opens and not message.sent and self._challenged(parsed, message):
+            return True
+        return call in self.legs and self.legs[call].saw(parsed, message)
+
+    def _challenged(self, invite: SipMessage, wire: pjsua_c.Message) -> bool:
+        challenge = self._challenge
+        if challenge is None or challenge.accepts("INVITE", invite.header(challenge.answer_header)):
+            return False
+        reason = "Proxy Authentication Required" if challenge.proxy else "Unauthorized"
+        wire.respond(challenge.status, reason, [challenge.header])
+        return True
+
+    def _follow(self, message: SipMessage) -> None:
+        """Keep book of the INVITEs and BYEs that wait for their end."""
+        key = f"{message.call_id} {message.method}"
+        if message.method == "ACK":
+            self._unfinished.discard(f"{message.call_id} INVITE")
+        elif message.is_request and message.method in ("INVITE", "BYE"):
+            self._unfinished.add(key)
+        elif message.status >= 200 and message.method == "BYE":
+            self._unfinished.discard(key)
+        if not self._unfinished and not self.legs and self._when_empty is not None:
+            # The transport still has the last message to send.
+            self.loop.call_soon(self._when_empty)
 
 
 def leg_route(request: protocol.Dial) -> str:

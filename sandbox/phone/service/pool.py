@@ -99,7 +99,7 @@ class Worker:
         try:
             self._writer.write(line.encode() + b"\n")
             return await asyncio.wait_for(answer, _ANSWER_WITHIN)
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             raise WorkerError(f"the line's process did not answer {op} in time", 504) from None
         except OSError as error:
             raise WorkerError(f"the line's process is gone: {error}", 410) from None

@@ -146,10 +146,8 @@ async def _stdin_closed() -> None:
         pass
 
 
-async def _serve(options: argparse.Namespace) -> None:
+async def _serve(options: argparse.Namespace, directory: Path) -> None:
     token = os.environ.get(options.token_env) or secrets.token_urlsafe(24)
-    directory = Path(options.log_dir or tempfile.mkdtemp(prefix="sandbox-phone-"))
-    directory.mkdir(parents=True, exist_ok=True)
     pool = Pool(host=options.sip_host, directory=directory, ahead=options.ahead)
     await pool.start()
     board = Switchboard(pool)
@@ -190,6 +188,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.host not in _LOOPBACK:
         parser.error(f"--host {options.host}: the phone's HTTP is for this machine only")
+    directory = Path(options.log_dir or tempfile.mkdtemp(prefix="sandbox-phone-")).absolute()
+    directory.mkdir(parents=True, exist_ok=True)
     die_with_parent()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(options))
+        asyncio.run(_serve(options, directory))

@@ -17,7 +17,7 @@ __all__ = ["Switchboard"]
 Event = dict[str, Any]
 
 #: How long a line that is given back may take to end its calls politely, in seconds.
-_POLITE = 0.4
+_POLITE = 0.25
 
 
 class _Line:
@@ -108,9 +108,7 @@ class Switchboard:
         worker.on_event = lambda event: self._from_worker(line, event)
         worker.on_end = lambda code: self._ended(line, code)
         try:
-            await worker.ask(
-                "line.open", {"line": line.name, "request": protocol.encode(request)}
-            )
+            await worker.ask("line.open", {"line": line.name, "request": protocol.encode(request)})
         except WorkerError:
             line.closing = True
             worker.kill()

@@ -21,6 +21,9 @@ __all__ = ["Loop", "Refused", "Wire"]
 #: How long the loop sleeps when nothing is due, in milliseconds; sockets wake it at once.
 _IDLE_MS = 5000
 
+#: The audio clock makes up for a delay up to this long, in seconds; PJMEDIA's own does too.
+_CATCH_UP = 0.5
+
 
 class Refused(Exception):
     """Raised when a command cannot be done in the state that the line or call is in.
@@ -93,7 +96,7 @@ class Loop:
             if self._audio and now >= self._next_tick:
                 self.tick()
                 self._next_tick += period
-                if now - self._next_tick > 0.2:  # the machine stood still: do not catch up
+                if now - self._next_tick > _CATCH_UP:  # the machine stood still
                     self._next_tick = now + period
             self._run_later()
             self.after()
@@ -163,14 +166,12 @@ class Wire:
             self._write({"id": number, "status": error.status, "error": str(error)})
         except Exception as error:
             traceback.print_exc()
-            self._write(
-                {"id": number, "status": 500, "error": f"{type(error).__name__}: {error}"}
-            )
+            self._write({"id": number, "status": 500, "error": f"{type(error).__name__}: {error}"})
 
 
 def main(commands: int, events: int, *, host: str, log: Path, directory: Path) -> None:
     """Be a worker until told to quit, or until the switchboard is gone."""
-    from sandbox.phone.service.line import Line  # noqa: PLC0415 - it imports pjsua2
+    from sandbox.phone.service.line import Line
 
     line = Line(host=host, log=log, directory=directory)
     line.run(commands, events)

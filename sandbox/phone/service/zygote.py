@@ -84,7 +84,7 @@ def main(control: socket.socket) -> None:
                     control.close()
                     for other in children:
                         os.close(other)
-                    _child(json.loads(data), *descriptors, parent=me)
+                    _child(json.loads(data), descriptors[0], descriptors[1], me)
                 finally:
                     os._exit(1)
             for each in descriptors:

@@ -52,7 +52,7 @@ async def test_a_rule_can_be_written_in_three_ways(sandbox: Sandbox, twirp: Twir
 async def test_a_rule_without_a_rule_is_refused(sandbox: Sandbox) -> None:
     """CreateSIPDispatchRule without a kind of rule is refused. (S-API-13, livekit/sip#374)"""
     await refused(
-        sandbox.api.sip.create_sip_dispatch_rule(
+        sandbox.api.sip.create_dispatch_rule(
             api.CreateSIPDispatchRuleRequest(dispatch_rule=api.SIPDispatchRuleInfo(name="none"))
         ),
         *INVALID,

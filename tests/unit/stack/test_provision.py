@@ -88,7 +88,7 @@ def test_a_cache_folder_that_cannot_be_made_says_which_variable_to_set(
 
 def test_a_thing_is_made_once(tmp_path: Path) -> None:
     target = tmp_path / "things" / "v1"
-    assert cache.made_once(target, lambda folder: (folder / "x").touch() or None)
+    assert cache.made_once(target, lambda folder: (folder / "x").touch())
     assert not cache.made_once(target, lambda folder: pytest.fail("made twice"))
     assert [path.name for path in target.iterdir()] == ["x"]
     assert stat.S_IMODE(target.stat().st_mode) == 0o755
@@ -123,7 +123,10 @@ def test_what_was_killed_half_way_is_not_taken_for_done(tmp_path: Path) -> None:
     assert not target.exists()
     assert len(_hidden(target.parent)) == 1, "this test should have left a half-made folder"
 
-    assert cache.made_once(target, lambda folder: (folder / "program").write_text("x") and None)
+    def whole(folder: Path) -> None:
+        (folder / "program").write_text("x")
+
+    assert cache.made_once(target, whole)
     assert (target / "program").read_text() == "x"
     assert not _hidden(target.parent), "leftovers are swept by the next build"
 

@@ -23,8 +23,14 @@ from sandbox.phone.service.pjsua_c.settings import (
     set_account_options,
     set_codec_priorities,
 )
-from sandbox.phone.service.pjsua_c.sip import Message, Tap
-from sandbox.phone.service.pjsua_c.stats import StreamInfo, StreamStats, stream_info, stream_stats
+from sandbox.phone.service.pjsua_c.sip import Message, Tap, send_request
+from sandbox.phone.service.pjsua_c.stats import (
+    StreamInfo,
+    StreamStats,
+    set_dtmf_duration,
+    stream_info,
+    stream_stats,
+)
 
 __all__ = [
     "AudioPort",
@@ -42,8 +48,10 @@ __all__ = [
     "handle_events",
     "keep_udp",
     "quiet",
+    "send_request",
     "set_account_options",
     "set_codec_priorities",
+    "set_dtmf_duration",
     "stream_info",
     "stream_stats",
 ]

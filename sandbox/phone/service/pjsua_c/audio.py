@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from sandbox.phone.service.pjsua_c.core import (
     P,
@@ -93,7 +93,9 @@ class AudioPort:
     hand 20 ms after it came.
     """
 
-    _alive: set[AudioPort] = set()  # the C structures must outlive their use by the bridge
+    _alive: ClassVar[set[AudioPort]] = (
+        set()
+    )  # the C structures must outlive their use by the bridge
 
     def __init__(
         self,
@@ -155,5 +157,3 @@ class AudioPort:
         if self.slot >= 0:
             _conf_remove(self.slot)
             self.slot = -1
-
-

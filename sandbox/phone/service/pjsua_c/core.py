@@ -30,7 +30,7 @@ class PjError(Exception):
 
 
 def _load(stem: str) -> c.CDLL:
-    folder = Path(cast(str, pjsua2.__file__)).parent / "pjsua2_pybind11.libs"
+    folder = Path(pjsua2.__file__).parent / "pjsua2_pybind11.libs"
     found = sorted(folder.glob(f"lib{stem}-*.so*"))
     if not found:
         raise ImportError(f"the pjsua2-pybind11 wheel has no lib{stem} in {folder}")
@@ -100,8 +100,7 @@ def quiet() -> None:
 
 
 def handle_events(timeout_ms: int) -> None:
-    """Run timers and sockets once; returns after the first activity or the timeout.
-    """
+    """Run timers and sockets once; returns after the first activity or the timeout."""
     _handle_events(timeout_ms)
 
 
@@ -130,9 +129,7 @@ class CommandSocket:
     def __init__(self, descriptor: int, received: Callable[[bytes], None]) -> None:
         """Watch the socket `descriptor`; `received` gets the bytes, and `b""` when it closed."""
 
-        def on_data(
-            _socket: int, data: int | None, size: int, status: int, remainder: Any
-        ) -> int:
+        def on_data(_socket: int, data: int | None, size: int, status: int, remainder: Any) -> int:
             if remainder:
                 remainder[0] = 0
             received(c.string_at(data, size) if status == 0 and data and size else b"")

@@ -18,9 +18,7 @@ from sandbox.phone.service.pjsua_c.core import (
     text,
 )
 
-_codec_priority = declare(
-    pjsua, "pjsua_codec_set_priority", c.c_int, c.POINTER(PjStr), c.c_uint8
-)
+_codec_priority = declare(pjsua, "pjsua_codec_set_priority", c.c_int, c.POINTER(PjStr), c.c_uint8)
 _enum_codecs = declare(pjsua, "pjsua_enum_codecs", c.c_int, P, c.POINTER(c.c_uint))
 _acc_get = declare(pjsua, "pjsua_acc_get_config", c.c_int, c.c_int, P, P)
 _acc_modify = declare(pjsua, "pjsua_acc_modify", c.c_int, c.c_int, P)
@@ -110,5 +108,3 @@ def set_account_options(
     c.c_ssize_t.from_buffer(config, _ACC_RTP_BOUND + 8).value = len(rtp_address)
     attempt("pjsua_acc_modify", _acc_modify(account, config))  # copies all it needs
     pool_release(pool)
-
-

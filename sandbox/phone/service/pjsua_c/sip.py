@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes as c
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sandbox.phone.service.pjsua_c.core import (
@@ -20,6 +21,9 @@ from sandbox.phone.service.pjsua_c.core import (
     get_endpoint,
     pj_str,
     pjsip,
+    pjsua,
+    pool_create,
+    pool_release,
 )
 
 _register = declare(pjsip, "pjsip_endpt_register_module", c.c_int, P, P)
@@ -38,6 +42,67 @@ _TRANSPORT_TYPE = 120
 _PRIORITY = 6
 
 _MessageFn = c.CFUNCTYPE(c.c_int, P)
+
+Headers = Sequence[tuple[str, str]]
+
+_header_create = declare(
+    pjsip, "pjsip_generic_string_hdr_create", P, P, c.POINTER(PjStr), c.POINTER(PjStr)
+)
+_send_request = declare(pjsua, "pjsua_call_send_request", c.c_int, c.c_int, c.POINTER(PjStr), P)
+_msg_data_init = declare(pjsua, "pjsua_msg_data_init", None, P)
+
+_HDR_SIZE = 64  # pjsip_hdr, which begins with the links of a circular list
+_MSG_DATA_SIZE, _MSG_HEADERS, _MSG_TYPE, _MSG_BODY = 296, 32, 96, 112  # pjsua_msg_data
+
+
+def _link(head: int, headers: Headers, pool: int) -> None:
+    """Put headers into the circular list that begins at `head`."""
+    previous = head
+    for name, value in headers:
+        name_str, value_str = pj_str(name), pj_str(value)
+        header = _header_create(pool, c.byref(name_str), c.byref(value_str))
+        P.from_address(header).value = previous
+        P.from_address(previous + 8).value = header
+        previous = header
+    P.from_address(previous + 8).value = head
+    P.from_address(head).value = previous
+
+
+@contextmanager
+def header_list(headers: Headers) -> Iterator[int | None]:
+    """A pjsip_hdr list head with headers behind it, for functions that copy them."""
+    if not headers:
+        yield None
+        return
+    pool = pool_create(b"headers", 4096, 4096)
+    head = c.create_string_buffer(_HDR_SIZE)
+    _link(c.addressof(head), headers, pool)
+    try:
+        yield c.addressof(head)
+    finally:
+        pool_release(pool)
+
+
+def send_request(call: int, method: str, headers: Headers, body: str, content_type: str) -> None:
+    """Send a request in the dialog of a call; `Call` of the binding has no `sendRequest`.
+
+    Raises:
+        PjError: the call is not in a state for it.
+    """
+    pool = pool_create(b"request", 4096, 4096)
+    data = c.create_string_buffer(_MSG_DATA_SIZE)
+    _msg_data_init(data)
+    _link(c.addressof(data) + _MSG_HEADERS, headers, pool)
+    kept = [content_type.encode(), body.encode()]
+    for offset, raw in zip((_MSG_TYPE, _MSG_BODY), kept, strict=True):
+        if body:
+            P.from_buffer(data, offset).value = c.cast(c.c_char_p(raw), P).value
+            c.c_ssize_t.from_buffer(data, offset + 8).value = len(raw)
+    name = pj_str(method)
+    try:
+        attempt("pjsua_call_send_request", _send_request(call, c.byref(name), data))
+    finally:
+        pool_release(pool)
 
 
 class _Module(c.Structure):
@@ -69,7 +134,7 @@ class Message:
     transport: str
     peer: str
     at: float
-    respond: Callable[[int, str], None]
+    respond: Callable[[int, str, Headers], None]
 
 
 def _transport_name(pointer: int | None) -> str:
@@ -79,7 +144,7 @@ def _transport_name(pointer: int | None) -> str:
     return name.decode().lower() if name else ""
 
 
-def _cannot_respond(_status: int, _reason: str) -> None:
+def _cannot_respond(_status: int, _reason: str, _headers: Headers) -> None:
     raise ValueError("only a received request can be answered")
 
 
@@ -103,9 +168,7 @@ class Tap:
             on_tx_request=_MessageFn(lambda tdata: self._sent(tdata, True)),
             on_tx_response=_MessageFn(lambda tdata: self._sent(tdata, False)),
         )
-        attempt(
-            "pjsip_endpt_register_module", _register(get_endpoint(), c.byref(self._module))
-        )
+        attempt("pjsip_endpt_register_module", _register(get_endpoint(), c.byref(self._module)))
 
     def _received(self, rdata: int, request: bool) -> int:
         try:
@@ -114,12 +177,13 @@ class Tap:
             host = c.string_at(rdata + _RX_SRC_NAME).decode()
             port = c.c_int.from_address(rdata + _RX_SRC_PORT).value
 
-            def respond(status: int, reason: str) -> None:
+            def respond(status: int, reason: str, headers: Headers) -> None:
                 text = pj_str(reason)
-                attempt(
-                    "pjsip_endpt_respond_stateless",
-                    _respond(get_endpoint(), rdata, status, c.byref(text), None, None),
-                )
+                with header_list(headers) as extra:
+                    attempt(
+                        "pjsip_endpt_respond_stateless",
+                        _respond(get_endpoint(), rdata, status, c.byref(text), extra, None),
+                    )
 
             message = Message(
                 raw=c.string_at(start or 0, length) if start else b"",
