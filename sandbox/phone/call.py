@@ -31,6 +31,10 @@ _STATES = {
 }
 
 
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RtpStats:
     """What the phone counted of a call's RTP (RFC 3550).
@@ -612,7 +616,7 @@ class Call(Hearing):
 
     async def play_wav(self, path: str | Path, *, loop: bool = False) -> None:
         """Play a 16-bit WAV file; the event `media.played` tells its end."""
-        await self._ask("wav", protocol.PlayWav(path=str(os.path.abspath(path)), loop=loop))
+        await self._ask("wav", protocol.PlayWav(path=_absolute(path), loop=loop))
 
     async def record(self) -> Recording:
         """Begin to record both directions; the files grow until the call ends."""

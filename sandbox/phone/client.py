@@ -8,11 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from sandbox.errors import UsageError
+from sandbox.errors import DeadlineMissed, UsageError
 from sandbox.phone import protocol
 from sandbox.phone.call import Call
 from sandbox.phone.digest import Challenge
 from sandbox.phone.link import HeaderInput, Link, header_list
+from sandbox.phone.sound import crashed
 from sandbox.timeline import Event, Timeline
 
 __all__ = ["Credentials", "Line", "Phone"]
@@ -298,16 +299,23 @@ class Line:
 
         Raises:
             DeadlineMissed: none came.
+            PhoneError: the line crashed.
         """
         position = self._taken
-        await self.phone.wait(
-            lambda event: len(self._arrived) > position,
-            within=within,
-            expected=f"a call to {self.uri}",
-            since=self._mark,
-            about=self._mine,
-            unless=self._gone,
-        )
+        try:
+            await self.phone.wait(
+                lambda event: len(self._arrived) > position,
+                within=within,
+                expected=f"a call to {self.uri}",
+                since=self._mark,
+                about=self._mine,
+                unless=self._gone,
+            )
+        except DeadlineMissed:
+            crash = self.phone.timeline.find(self._gone, since=self._mark)
+            if crash is None:
+                raise
+            raise crashed(crash, f"a call to {self.uri}") from None
         self._taken = position + 1
         return self._arrived[position]
 

@@ -11,9 +11,20 @@ from sandbox.timeline import Event, now
 if TYPE_CHECKING:
     from sandbox.phone.client import Phone
 
-__all__ = ["Hearing"]
+__all__ = ["Hearing", "crashed"]
 
 Match = Callable[[Event], bool]
+
+
+def crashed(crash: Event, expected: str) -> PhoneError:
+    """The error for a line whose process has crashed while something was waited for."""
+    return PhoneError(
+        f"line {crash.data['line']} crashed (code {crash.data['code']}) "
+        f"while waiting for {expected}",
+        seen=crash.data["log"].splitlines(),
+        cause="PJSIP aborts its process on a failed assertion",
+        evidence=crash.data["log_path"],
+    )
 
 
 class Hearing:
@@ -57,11 +68,11 @@ class Hearing:
         """
         line = self.id.partition(".")[0]
 
-        def crashed(event: Event) -> bool:
+        def gone(event: Event) -> bool:
             return event.name == "line.crashed" and event.data.get("line") == line
 
         def stop(event: Event) -> bool:
-            if crashed(event):
+            if gone(event):
                 return True
             if not self.mine(event):
                 return False
@@ -78,15 +89,10 @@ class Hearing:
                 unless=stop,
             )
         except DeadlineMissed:
-            crash = self.phone.timeline.find(crashed, since=self._mark)
+            crash = self.phone.timeline.find(gone, since=self._mark)
             if crash is None:
                 raise
-            raise PhoneError(
-                f"line {line} crashed (code {crash.data['code']}) while waiting for {expected}",
-                seen=crash.data["log"].splitlines(),
-                cause="PJSIP aborts its process on a failed assertion",
-                evidence=crash.data["log_path"],
-            ) from None
+            raise crashed(crash, expected) from None
 
     # --- tones -------------------------------------------------------------------------------
 
@@ -177,7 +183,7 @@ class Hearing:
             )
         except DeadlineMissed:
             return True
-        return end.at - began >= at_least
+        return bool(end.at - began >= at_least)
 
     async def hears_no_tone(
         self,

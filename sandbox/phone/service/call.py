@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pjsua2 as pj
@@ -12,6 +13,7 @@ from sandbox.phone.message import SipMessage
 from sandbox.phone.service import pjsua_c
 from sandbox.phone.service.dtmf import DtmfReceiver, DtmfSender
 from sandbox.phone.service.media import Media
+from sandbox.phone.service.transfer import Transferee
 from sandbox.phone.service.worker import Refused
 
 if TYPE_CHECKING:
@@ -80,10 +82,6 @@ class _Call(pj.Call):
                 self._leg.heard_dtmf.event, prm.digit, prm.timestamp, prm.duration, prm.flags
             )
 
-    # The stub of the binding does not list it; it is called all the same.
-    def onCallTransferRequest(self, prm: Any) -> None:
-        self._pass(self._leg.transfer_requested, prm)
-
 
 class Leg:
     """A call, incoming or outgoing."""
@@ -91,7 +89,7 @@ class Leg:
     def __init__(self, line: Line, account: Any, call: str, pjsip_id: int = -1) -> None:
         self.id = call
         self.line = line
-        self.incoming = pjsip_id >= 0
+        self.sip_call_id = ""
         self.media = Media(line, self.tell)
         self.heard_dtmf = DtmfReceiver(self.tell)
         self._dtmf = DtmfSender(line.loop, self._send_digit)
@@ -99,9 +97,11 @@ class Leg:
         self._confirmed = False
         self._ended = False
         self._told: set[str] = set()
-        self._final: protocol.Script | None = None
+        #: Takes each response to the INVITE: status and reason.
+        self.progress: Callable[[int, str], None] = lambda status, reason: None
         self.call = _Call(self, account, pjsip_id)
         self.media.pjsip_call = self.call
+        self._transferee = Transferee(line, self.tell, lambda: int(self.call.id))
 
     def tell(self, name: str, **data: Any) -> None:
         """Tell an event of this call."""
@@ -109,8 +109,12 @@ class Leg:
 
     # --- outgoing ----------------------------------------------------------------------------
 
-    def dial(self, request: protocol.Dial) -> str:
-        """Send the INVITE; returns its Call-ID."""
+    def dial(self, request: protocol.Dial) -> None:
+        """Send the INVITE.
+
+        Raises:
+            Refused: PJSIP did not.
+        """
         line = self.line
         if request.tone:
             self.media.voice.tone(request.tone, request.tone_level)
@@ -132,7 +136,7 @@ class Leg:
             raise Refused(
                 f"PJSIP did not place the call to {target}: {_words(error)}", 422
             ) from None
-        return str(self.call.info.callIdString)
+        self.sip_call_id = str(self.call.info.callIdString)
 
     # --- incoming ----------------------------------------------------------------------------
 
@@ -295,19 +299,6 @@ class Leg:
 
     # --- callbacks ---------------------------------------------------------------------------
 
-    def transfer_requested(self, prm: Any) -> None:
-        """PJSIP received a REFER; the line's policy answers it."""
-        policy = self.line.refer
-        self.tell("transfer.requested", uri=prm.dstUri, status=policy.status)
-        prm.statusCode = pj.StatusCode(policy.status)
-        if policy.status < 300:
-            account = self.line.account()
-            leg = Leg(self.line, account, self.line.new_call_id())
-            self.line.add(leg)
-            self.line.outgoing = leg.id
-            prm.newCall = leg.call
-            self.tell("transfer.dialed", new_call=leg.id)
-
     def state_changed(self) -> None:
         """PJSIP's call changed its state."""
         info = self.call.info
@@ -344,22 +335,21 @@ class Leg:
     def _saw_request(self, message: SipMessage, wire: pjsua_c.Message) -> bool:
         if message.method in ("BYE", "CANCEL"):
             self._by = self._by or ("local" if wire.sent else "remote")
+        elif message.method == "OPTIONS" and not wire.sent:
+            # PJSIP answers 500 inside a dialog ("Unhandled by dialog usages").
+            wire.respond(200, "OK", ())
+            return True
         elif message.method == "REFER" and not wire.sent:
-            policy = self.line.refer
-            if policy.status < 300 and not policy.dial:
-                self.tell(
-                    "transfer.requested",
-                    uri=(message.header("Refer-To") or "").strip("<>"),
-                    status=policy.status,
-                )
-                wire.respond(policy.status, "Accepted", ())
-                return True
+            self._transferee.refer(message, wire)
+            return True
         elif message.method == "NOTIFY" and not wire.sent and message.body.startswith("SIP/2.0 "):
             self.tell("transfer.progress", status=int(message.body.split()[1]))
         return False
 
     def _saw_response(self, message: SipMessage, *, sent: bool) -> None:
         status = message.status
+        if status not in (401, 407):
+            self.progress(status, message.reason)
         if status >= 300:
             if status not in (401, 407):
                 self._by = self._by or ("local" if sent else "remote")

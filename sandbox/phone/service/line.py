@@ -250,23 +250,37 @@ class Line:
             self._when_empty()
 
     def _dial(self, request: protocol.Dial) -> Any:
+        leg = self.place(request)
+        return {"call": leg.id, "sip_call_id": leg.sip_call_id}
+
+    def place(
+        self,
+        request: protocol.Dial,
+        progress: Callable[[int, str], None] = lambda status, reason: None,
+    ) -> Leg:
+        """Place a call; `progress` takes the status and reason of each response to it.
+
+        Raises:
+            Refused: PJSIP did not place it.
+        """
         account = self.account()
         if request.codecs is not None:
             self._use_codecs(request.codecs)
         self._set_route(request)
         call = self.new_call_id()
         leg = Leg(self, account, call)
+        leg.progress = progress
         self.add(leg)
         self.outgoing = call
         try:
-            sip_id = leg.dial(request)
+            leg.dial(request)
         except Exception:
             self.legs.pop(call, None)
             raise
         finally:
             self.outgoing = ""
-        self._by_sip_id[sip_id] = call
-        return {"call": call, "sip_call_id": sip_id}
+        self._by_sip_id[leg.sip_call_id] = call
+        return leg
 
     def _set_route(self, request: protocol.Dial) -> None:
         """Give the account what this call wants of it: credentials, and where to send."""

@@ -1,7 +1,8 @@
 """A PJSIP module that sees every SIP message at the transport, and may swallow a request.
 
-`LogWriter` of the binding has the messages too, but cuts them at 4000 bytes, and `wholeMsg` of
-the callbacks leaves out what a transaction resends or absorbs.
+`LogWriter` of the binding has the messages too, as log text to be taken apart, and `wholeMsg` of
+the callbacks leaves out what a transaction resends or absorbs. A message has 4000 bytes at most
+(PJSIP_MAX_PKT_LEN, compiled in): PJSIP neither sends nor takes a larger one.
 """
 
 from __future__ import annotations
@@ -178,11 +179,11 @@ class Tap:
             port = c.c_int.from_address(rdata + _RX_SRC_PORT).value
 
             def respond(status: int, reason: str, headers: Headers) -> None:
-                text = pj_str(reason)
+                text = c.byref(pj_str(reason)) if reason else None
                 with header_list(headers) as extra:
                     attempt(
                         "pjsip_endpt_respond_stateless",
-                        _respond(get_endpoint(), rdata, status, c.byref(text), extra, None),
+                        _respond(get_endpoint(), rdata, status, text, extra, None),
                     )
 
             message = Message(
