@@ -3,7 +3,18 @@ package room
 import (
 	"context"
 	"log/slog"
+
+	"github.com/go-logr/logr"
+	"github.com/livekit/protocol/logger"
+	lksdk "github.com/livekit/server-sdk-go/v2"
 )
+
+// SetLogger directs what the SDK and WebRTC log outside of any room.
+func SetLogger(l *slog.Logger) { lksdk.SetLogger(sdkLogger(l)) }
+
+func sdkLogger(l *slog.Logger) logger.Logger {
+	return logger.LogRLogger(logr.FromSlogHandler(quiet(l.Handler())))
+}
 
 // quietHandler lowers what the SDK logs: its info is about its own workings.
 type quietHandler struct{ slog.Handler }

@@ -10,9 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/livekit/protocol/livekit"
-	"github.com/livekit/protocol/logger"
 	lksip "github.com/livekit/protocol/sip"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/rtp"
@@ -100,9 +98,11 @@ func Join(ctx context.Context, p Params) (*Room, error) {
 	}
 	r.room = lksdk.NewRoom(cb)
 	err := r.room.JoinWithContextAndToken(ctx, p.WsURL, token,
-		lksdk.WithAutoSubscribe(false),
+		// Left to the server when wanted at once: its first offer then has the
+		// tracks already, and a second one would come 150 ms later.
+		lksdk.WithAutoSubscribe(p.Subscribe),
 		lksdk.WithDisableRegionDiscovery(),
-		lksdk.WithLogger(logger.LogRLogger(logr.FromSlogHandler(quiet(p.Log.Handler())))),
+		lksdk.WithLogger(sdkLogger(p.Log)),
 	)
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func Join(ctx context.Context, p Params) (*Room, error) {
 		r.onParticipant(rp)
 	}
 	if p.Subscribe {
-		r.Subscribe()
+		r.Subscribe() // that is: not to video
 	}
 	return r, nil
 }
@@ -156,11 +156,12 @@ func (r *Room) want(pub *lksdk.RemoteTrackPublication) {
 	r.mu.Lock()
 	yes := r.subscribe
 	r.mu.Unlock()
-	if !yes || pub.Kind() != lksdk.TrackKindAudio {
-		return
+	audio := pub.Kind() == lksdk.TrackKindAudio
+	if r.p.Subscribe == audio || audio && !yes || !r.p.Subscribe && !audio {
+		return // is as it should be
 	}
-	if err := pub.SetSubscribed(true); err != nil {
-		r.log.Warn("could not subscribe", "track", pub.SID(), "err", err)
+	if err := pub.SetSubscribed(audio); err != nil {
+		r.log.Warn("could not change the subscription", "track", pub.SID(), "err", err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"livekit-sip-sandbox/standin/internal/inbound"
 	"livekit-sip-sandbox/standin/internal/media"
 	"livekit-sip-sandbox/standin/internal/outbound"
+	"livekit-sip-sandbox/standin/internal/room"
 	"livekit-sip-sandbox/standin/internal/sipnet"
 	"livekit-sip-sandbox/standin/internal/stats"
 )
@@ -54,6 +55,7 @@ const (
 // Start brings everything up. The returned service answers calls.
 func Start(cfg *config.Config, log *slog.Logger) (*Service, error) {
 	s := &Service{cfg: cfg, log: log}
+	room.SetLogger(log)
 	signal, err := cfg.SignalIP()
 	if err != nil {
 		return nil, err
