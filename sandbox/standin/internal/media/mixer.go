@@ -24,6 +24,12 @@ type Mixer struct {
 
 	acc   []int32 // sum of one frame
 	frame []int16
+
+	// Local sounds are summed at 48000 Hz and lowered together: a caller may
+	// play frame by frame and the filter does not start anew at each.
+	wide [FrameSamples]int16
+	down *downsampler
+	tail bool // the filter still holds the end of a sound
 }
 
 func newMixer() *Mixer { return &Mixer{closed: make(chan struct{})} }
@@ -35,6 +41,7 @@ func (m *Mixer) setRate(rate int) {
 	m.rate = rate
 	m.acc = make([]int32, rate/50)
 	m.frame = make([]int16, rate/50)
+	m.down = newDownsampler(rate)
 	for _, s := range m.sources {
 		s.setRate(rate)
 	}
@@ -107,13 +114,13 @@ func (m *Mixer) SetMuted(muted bool) { m.muted.Store(muted) }
 // player is a sound being played to the phone.
 type player struct {
 	pcm  []int16 // 48000 Hz, what is left of it
-	down *downsampler
 	done chan struct{}
 }
 
 // PlayPCM plays 48000 Hz samples to the phone on top of the tracks and returns
 // when they are played, or with the error of ctx, or with ErrClosed. It waits
-// for Start if that is still to come. pcm48 must not be changed meanwhile.
+// for Start if that is still to come. pcm48 must not be changed meanwhile. It may
+// be called frame by frame: what is put in before the next 20 ms joins up.
 func (m *Mixer) PlayPCM(ctx context.Context, pcm48 []int16) error {
 	if len(pcm48) == 0 {
 		return nil
@@ -165,23 +172,28 @@ func (m *Mixer) mix(out []int16, now time.Time) {
 			acc[i] += int32(v)
 		}
 	}
-	kept := m.players[:0]
-	for _, p := range m.players {
-		if p.down == nil {
-			p.down = newDownsampler(m.rate)
-		}
-		n := min(len(p.pcm), FrameSamples)
-		chunk := p.pcm[:n]
-		if n < FrameSamples {
-			chunk = make([]int16, FrameSamples)
-			copy(chunk, p.pcm)
-		}
-		p.pcm = p.pcm[n:]
-		p.down.process(m.frame, chunk)
+	if len(m.players) > 0 || m.tail {
+		m.mixPlayers()
 		for i, v := range m.frame {
 			acc[i] += int32(v)
 		}
-		if len(p.pcm) == 0 {
+	}
+	for i, v := range acc {
+		out[i] = int16(max(-32768, min(32767, v)))
+	}
+}
+
+// mixPlayers writes the next frame of the local sounds to m.frame.
+func (m *Mixer) mixPlayers() {
+	clear(m.wide[:])
+	m.tail = len(m.players) > 0
+	kept := m.players[:0]
+	for _, p := range m.players {
+		n := min(len(p.pcm), FrameSamples)
+		for i, v := range p.pcm[:n] {
+			m.wide[i] = int16(max(-32768, min(32767, int32(m.wide[i])+int32(v))))
+		}
+		if p.pcm = p.pcm[n:]; len(p.pcm) == 0 {
 			close(p.done)
 		} else {
 			kept = append(kept, p)
@@ -189,9 +201,7 @@ func (m *Mixer) mix(out []int16, now time.Time) {
 	}
 	clear(m.players[len(kept):])
 	m.players = kept
-	for i, v := range acc {
-		out[i] = int16(max(-32768, min(32767, v)))
-	}
+	m.down.process(m.frame, m.wide[:])
 }
 
 func (m *Mixer) close() {

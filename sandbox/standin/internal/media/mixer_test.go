@@ -117,6 +117,22 @@ func TestPlayPCM(t *testing.T) {
 	})
 }
 
+func TestPlayPCMFrameByFrame(t *testing.T) {
+	m := newMixer()
+	m.setRate(16000)
+	pcm := Tone(440, time.Second, 0.3)
+	out := make([]int16, 16000)
+	for i := range 50 {
+		p := m.play(pcm[i*FrameSamples : (i+1)*FrameSamples])
+		m.mix(out[i*320:(i+1)*320], time.Now())
+		<-p.done
+	}
+	out = out[1600 : 16000-1600]
+	if q := goertzel(out, 16000, 440) / (rms(out) * math.Sqrt2); q < 0.999 {
+		t.Errorf("only %.4f of the signal is the tone", q)
+	}
+}
+
 func TestOpusEncoder(t *testing.T) {
 	e, err := NewOpusEncoder()
 	if err != nil {
