@@ -22,6 +22,7 @@ import click
 from rich.console import Console
 
 from sandbox.errors import SandboxError, UsageError
+from sandbox.explain.command import explain_command
 from sandbox.stack import registry
 from sandbox.stack.options import ENGINES, StackOptions
 from sandbox.stack.stack import Stack
@@ -215,6 +216,9 @@ def demo(engine: str) -> None:
     from sandbox.demo import run_demo
 
     sys.exit(asyncio.run(run_demo(engine, console)))
+
+
+main.add_command(explain_command)
 
 
 if __name__ == "__main__":
