@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     )
     from sandbox.phone.call import Call
     from sandbox.phone.client import Credentials, Line, Phone
-    from sandbox.phone.digest import Challenge
     from sandbox.phone.message import SipMessage
     from sandbox.stack.endpoints import Endpoints
     from sandbox.stack.options import StackOptions
@@ -42,7 +41,6 @@ _HOMES = {
     "Call": "sandbox.phone.call",
     "CallFailed": "sandbox.errors",
     "Caller": "sandbox.agents.worker",
-    "Challenge": "sandbox.phone.digest",
     "Credentials": "sandbox.phone.client",
     "DeadlineMissed": "sandbox.errors",
     "Endpoints": "sandbox.stack.endpoints",
@@ -73,7 +71,6 @@ __all__ = [
     "Call",
     "CallFailed",
     "Caller",
-    "Challenge",
     "Credentials",
     "DeadlineMissed",
     "Endpoints",

@@ -166,9 +166,17 @@ async def sandbox_stack(
         server_config=sandbox_config.get("server", {}),
         sip_config=sandbox_config.get("sip", {}),
     )
-    async with Stack(options, sandbox_timeline) as stack:
+    stack = Stack(options, sandbox_timeline)
+    try:
+        await stack.start()
+    except SandboxError as error:
+        # The error says what is wrong; where in our code it was raised helps nobody.
+        pytest.fail(str(error), pytrace=False)
+    try:
         sandbox_timeline.subscribe(request.config.stash[_COVERAGE].observe)
         yield stack
+    finally:
+        await stack.stop()
     if not request.session.testsfailed and not request.config.getoption("--sandbox-keep"):
         shutil.rmtree(run_dir, ignore_errors=True)
 

@@ -49,6 +49,7 @@ class _Job:
         self.context = context
         self.loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._commands: asyncio.Queue[tuple[str, list[Any]]] = asyncio.Queue()
         self._participant = ""
 
     def emit(self, name: str, /, **data: Any) -> None:
@@ -71,6 +72,7 @@ class _Job:
             participants=job.room.num_participants,
         )
         self.context.add_shutdown_callback(self._shut_down)
+        self._spawn(self._obey())
         if self.behaviour.raises:
             raise RuntimeError(self.behaviour.raises)
         room = self.context.room
@@ -155,6 +157,25 @@ class _Job:
 
     # --- what a test may ask of a running job ----------------------------------------------
 
+    def ask(self, do: str, args: list[Any]) -> None:
+        """Queue a command; called from the host's thread."""
+        self.loop.call_soon_threadsafe(self._commands.put_nowait, (do, args))
+
+    async def _obey(self) -> None:
+        # A task of the entrypoint, because JobContext.api looks its session up in the context
+        # variables that livekit-agents set for the entrypoint.
+        methods: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+            "dtmf": self.dtmf,
+            "delete_room": self.delete_room,
+            "shutdown": self.shutdown,
+        }
+        while True:
+            do, args = await self._commands.get()
+            try:
+                await methods[do](*args)
+            except Exception as error:
+                self.emit("job.command_failed", do=do, error=f"{type(error).__name__}: {error}")
+
     async def dtmf(self, digits: str) -> None:
         for digit in digits:
             code = "0123456789*#ABCD".index(digit.upper())
@@ -232,14 +253,7 @@ class _Worker:
                 await self._run
 
     def ask(self, command: dict[str, Any]) -> None:
-        job = self.jobs[command["job"]]
-        method: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
-            "dtmf": job.dtmf,
-            "delete_room": job.delete_room,
-            "shutdown": job.shutdown,
-        }
-        work = method[command["do"]](*command.get("args", ()))
-        asyncio.run_coroutine_threadsafe(work, job.loop)
+        self.jobs[command["job"]].ask(command["do"], command.get("args", []))
 
 
 async def _serve() -> None:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from sandbox.errors import DeadlineMissed, UsageError
 from sandbox.phone import protocol
 from sandbox.phone.call import Call
-from sandbox.phone.digest import Challenge
 from sandbox.phone.link import HeaderInput, Link, header_list
 from sandbox.phone.sound import crashed
 from sandbox.timeline import Event, Timeline
@@ -318,31 +317,6 @@ class Line:
             raise crashed(crash, f"a call to {self.uri}") from None
         self._taken = position + 1
         return self._arrived[position]
-
-    async def challenge(self, challenge: Challenge, *, within: float = 5.0) -> Call:
-        """Ask the next caller for digest credentials, and answer if they are right.
-
-        The line must be left to the test (`by_hand`). The next INVITE is answered with the
-        challenge; the one after it with 200, or with 403 if its credentials are wrong.
-
-        Args:
-            challenge: what is asked for, and what is let in.
-            within: for each of the two INVITEs, in seconds.
-
-        Returns:
-            The second call.
-
-        Raises:
-            DeadlineMissed: one of the INVITEs did not come.
-        """
-        first = await self.incoming(within=within)
-        await first.reject(challenge.status, headers=[challenge.header])
-        second = await self.incoming(within=within)
-        if challenge.accepts("INVITE", second.invite.header(challenge.answer_header)):
-            await second.answer()
-        else:
-            await second.reject(403)
-        return second
 
     def _mine(self, event: Event) -> bool:
         return event.source == "phone" and event.data.get("line") == self.id

@@ -61,9 +61,9 @@ async def assert_rings_in(sandbox: Sandbox, call: Call) -> tuple[Room, Any]:
 
 
 def tones_heard(sandbox: Sandbox, call: Call) -> set[int]:
-    """The tones that the phone has heard on `call`, in Hz, rounded to 10."""
+    """The tones that the phone has heard on `call`, in Hz, rounded to 50."""
     return {
-        round(event.data["hz"], -1)
+        round(event.data["hz"] / 50) * 50
         for event in sandbox.timeline.since(sandbox.mark)
         if event.call == call.id and event.name == "media.tone" and event.data["on"]
     }

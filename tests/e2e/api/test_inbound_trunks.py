@@ -296,9 +296,7 @@ async def test_listing_goes_on_after_an_id_and_ignores_the_limit(sandbox: Sandbo
 
     A surprise of livekit-server v1.13.5: a page of one holds everything. (S-API-12)
     """
-    ids = sorted(
-        [(await sandbox.trunk(numbers=[sandbox.number()])).sip_trunk_id for _ in range(3)]
-    )
+    ids = sorted([(await sandbox.trunk(numbers=[sandbox.number()])).sip_trunk_id for _ in range(3)])
 
     async def page(**fields: Any) -> list[str]:
         answer = await sandbox.api.sip.list_inbound_trunk(

@@ -180,10 +180,10 @@ async def test_a_trunk_without_a_rule_is_met_with_silence(sandbox: Sandbox) -> N
 
 async def test_a_rule_for_another_trunk_does_not_help(sandbox: Sandbox) -> None:
     """A rule that names another trunk leaves the call in silence. (S-TRK-10)"""
-    other = await sandbox.inbound()
     number = sandbox.number()
     await sandbox.trunk(numbers=[number])
-    await sandbox.rule(room=sandbox.room_name(), trunk_ids=[other.trunk_id])
+    other = await sandbox.trunk(numbers=[sandbox.number()])
+    await sandbox.rule(room=sandbox.room_name(), trunk_ids=[other.sip_trunk_id])
     call = await sandbox.phone.dial(number)
     await assert_dropped(call)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from livekit import api
 
-from sandbox import Challenge, Sandbox
+from sandbox import Sandbox
 from tests.e2e.conftest import PEER_TONE
 
 Reason = api.DisconnectReason
@@ -26,7 +26,7 @@ async def test_an_answered_call_talks_both_ways(sandbox: Sandbox) -> None:
         await sandbox.outbound_trunk(line.address), line.number, room=room, wait=True
     )
     call = await line.incoming(within=2)
-    assert call.state == "answered"
+    await call.answered(within=2)
     assert out.call_id.startswith("SCL_")
     assert out.identity == f"sip_{line.number}"
     await asyncio.gather(
@@ -41,7 +41,7 @@ async def test_the_status_goes_from_dialing_over_ringing_to_active(sandbox: Sand
     (S-OUT-02)
     """
     line = await sandbox.phone.line()
-    await line.by_hand()
+    await line.manual()
     room = sandbox.room()
     peer = await room.join()
     out = await sandbox.call_out(await sandbox.outbound_trunk(line.address), line.number, room=room)
@@ -65,7 +65,7 @@ async def test_the_invite_says_who_calls_whom(sandbox: Sandbox) -> None:
     """The INVITE's Request-URI, From, To and tag are those of the call. (S-OUT-01)"""
     line = await sandbox.phone.line()
     await line.rejects(486, "Busy Here")
-    trunk = await sandbox.outbound_trunk(line.address)
+    trunk = await sandbox.outbound_trunk(line.address, transport=api.SIPTransport.SIP_TRANSPORT_UDP)
     out = await sandbox.call_out(trunk, line.number)
     call = await line.incoming(within=3)
     invite = call.invite
@@ -210,7 +210,7 @@ async def test_request_headers_override_trunk_headers(sandbox: Sandbox) -> None:
 async def test_headers_of_the_200_become_attributes(sandbox: Sandbox) -> None:
     """headers_to_attributes of an outbound trunk read the 200, and not the 180. (S-HDR-06)"""
     line = await sandbox.phone.line()
-    await line.by_hand()
+    await line.manual()
     room = sandbox.room()
     peer = await room.join()
     trunk = await sandbox.outbound_trunk(
@@ -228,16 +228,19 @@ async def test_headers_of_the_200_become_attributes(sandbox: Sandbox) -> None:
 async def test_a_trunk_with_credentials_answers_the_challenge(sandbox: Sandbox) -> None:
     """A callee that asks for digest credentials gets them, and the call is answered. (S-AUTH-07)"""
     line = await sandbox.phone.line()
-    asked = asyncio.create_task(line.challenge(Challenge(username="lk", password="secret")))
+    await line.challenges("lk", "secret", realm="pbx")
     trunk = await sandbox.outbound_trunk(line.address, auth_username="lk", auth_password="secret")
     await sandbox.call_out(trunk, line.number, wait=True)
-    assert (await asked).state == "answered"
+    call = await line.incoming(within=2)
+    answer = call.invite.header("Authorization")
+    assert answer is not None
+    assert answer.startswith('Digest username="lk", realm="pbx"')
 
 
 async def test_without_credentials_a_challenge_is_an_error(sandbox: Sandbox) -> None:
     """A challenge to a trunk without credentials is 412 with a text that says so. (S-AUTH-07)"""
     line = await sandbox.phone.line()
-    await line.rejects(407, headers=[Challenge(username="a", password="b", proxy=True).header])
+    await line.challenges("lk", "secret", proxy=True)
     trunk = await sandbox.outbound_trunk(line.address)
     with pytest.raises(api.ServerError) as caught:
         await sandbox.call_out(trunk, line.number, wait=True)
