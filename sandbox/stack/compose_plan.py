@@ -1,0 +1,163 @@
+"""What the Compose engine lays over compose.yaml: configuration, variables, and an overlay file."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.stack.compose_choice import Images
+from sandbox.stack.compose_files import compose_folder
+from sandbox.stack.compose_sweep import owner_of_this_process
+from sandbox.stack.configs import merged
+from sandbox.stack.image_build import extra_ca
+from sandbox.stack.options import StackOptions
+
+__all__ = ["Plan"]
+
+PHONE_PORT = 8080
+LIVEKIT_PORT = 7880
+SIP_PORT = 5060
+SIP_HEALTH_PORT = 8080
+SIP_METRICS_PORT = 6789
+REDIS_PORT = 6379
+
+
+@dataclass
+class Plan:
+    """One run under Compose: its names, its secrets and its files.
+
+    Attributes:
+        options: what the caller chose.
+        images: what it runs on.
+        run: the run's id, the value of its label.
+        key: the LiveKit API key of this run.
+        secret: its secret.
+        token: the phone's bearer token.
+    """
+
+    options: StackOptions
+    images: Images
+    run: str = field(default_factory=lambda: secrets.token_hex(6))
+    key: str = field(default_factory=lambda: f"API{secrets.token_hex(6)}")
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.options.run_dir.absolute()
+
+    @property
+    def project(self) -> str:
+        """The project's name: of this stack alone."""
+        name = "".join(ch for ch in self.options.name.lower() if ch.isalnum()) or "main"
+        return f"sandbox-{name}-{self.run}"
+
+    def values(self, *, published: str = "") -> dict[str, str]:
+        """The variables of the Compose files.
+
+        Args:
+            published: the port of 127.0.0.1 for livekit-server; `""` is a free one.
+        """
+        folder = self.folder
+        ca = extra_ca()
+        return {
+            "SANDBOX_RUN": self.run,
+            "SANDBOX_OWNER": owner_of_this_process(),
+            "SANDBOX_API_KEY": self.key,
+            "SANDBOX_API_SECRET": self.secret,
+            "SANDBOX_PHONE_TOKEN": self.token,
+            "SANDBOX_REDIS_IMAGE": self.images.redis,
+            "SANDBOX_SERVER_IMAGE": self.images.server,
+            "SANDBOX_SIP_IMAGE": self.images.sip,
+            "SANDBOX_PHONE_IMAGE": self.images.phone,
+            "SANDBOX_SERVER_CONFIG": str(folder / "livekit-server.yaml"),
+            "SANDBOX_SIP_CONFIG": str(folder / "sip.yaml"),
+            "SANDBOX_LIVEKIT_PORT": published,
+            "SANDBOX_PHONE_USER": phone_user(),
+            **({"SANDBOX_EXTRA_CA": str(ca)} if ca else {}),
+        }
+
+    def files(self) -> list[Path]:
+        """The Compose files, ours last."""
+        folder = compose_folder()
+        files = [folder / "compose.yaml"]
+        if self.images.source == "local":
+            files.append(folder / "compose.local.yaml")
+        return [*files, self.folder / "compose.engine.yaml"]
+
+    def write(self, overlay: Mapping[str, Any], *, webhook_url: str = "") -> None:
+        """Write the run's configuration files and the overlay."""
+        self.write_server(webhook_url)
+        sip = merged(self._base("sip/sip.yaml"), self.options.sip_config)
+        _write(self.folder / "sip.yaml", yaml.safe_dump(sip, sort_keys=False))
+        # JSON is YAML; `!reset` and `!override` are tags of Compose's own.
+        text = json.dumps(overlay, indent=2).replace('"!reset"', "!reset []")
+        _write(self.folder / "compose.engine.yaml", text)
+
+    def write_server(self, webhook_url: str) -> None:
+        """Write livekit-server's configuration, in place: its container may have it mounted."""
+        config = self._base("livekit-server/livekit.yaml")
+        if webhook_url:
+            config["webhook"] = {"api_key": self.key, "urls": [webhook_url]}
+        config = merged(config, self.options.server_config)
+        _write(self.folder / "livekit-server.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    @staticmethod
+    def _base(name: str) -> dict[str, Any]:
+        """A configuration of compose/, the very file that a person reads."""
+        content: dict[str, Any] = yaml.safe_load((compose_folder() / name).read_text())
+        return content
+
+    def overlay(self) -> dict[str, Any]:
+        """The overlay for a stack that we talk to at the containers' addresses."""
+        # We probe each part by itself, and far faster than Docker's checks: they need not cost
+        # anything, and nothing has to wait for them.
+        relaxed = {"healthcheck": {"interval": "30s"}}
+        phone = self.folder / "phone"
+        phone.mkdir(exist_ok=True)
+        shared = sorted({tempfile.gettempdir(), os.getcwd(), str(self.folder)})
+        return {
+            "services": {
+                "redis": relaxed,
+                "livekit-server": {**relaxed, "depends_on": "!reset"},
+                "sip": {**relaxed, "depends_on": "!reset"},
+                "phone": {
+                    **relaxed,
+                    # Recordings have the same path inside and outside; so have the sound files of a
+                    # test, which are under the temporary or the working folder: read-only.
+                    "command": ["--log-dir", str(phone)],
+                    "tmpfs": "!reset",
+                    "working_dir": "/",
+                    "environment": {"TMPDIR": str(phone)},
+                    "volumes": [
+                        *(_bind(path, read_only=True) for path in shared),
+                        _bind(str(phone), read_only=False),
+                    ],
+                },
+            }
+        }
+
+
+def phone_user() -> str:
+    """The phone runs as the user who runs the tests: both read each other's sound files."""
+    return f"{os.getuid()}:{os.getgid()}" if sys.platform == "linux" else "10001:10001"
+
+
+def _bind(path: str, *, read_only: bool) -> dict[str, Any]:
+    return {"type": "bind", "source": path, "target": path, "read_only": read_only}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that the containers' users can read (nothing in it is secret)."""
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o644)
