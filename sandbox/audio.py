@@ -98,9 +98,9 @@ class ToneDetector:
     """Finds steady tones, up to four at a time, in a stream of 16-bit mono PCM.
 
     A 40 ms Hann window moves in steps of 20 ms; a spectral peak that holds a fair share of the
-    window's energy and stays in place for two or three steps is a tone, so a tone is reported
+    window's energy and stays in place with a steady level is a tone, so a tone is reported
     60 ms after its first sample. It ends after three steps without it, which lets one lost packet
-    pass. Digital silence costs next to nothing.
+    pass. Digital silence and a single tone that goes on cost next to nothing.
     """
 
     def __init__(
@@ -129,6 +129,7 @@ class ToneDetector:
         self._previous = np.zeros(self._hop, dtype=np.float32)
         self._steps = 0
         self._candidates: list[_Candidate] = []
+        self._alone: npt.NDArray[np.float32] | None = None
         #: The level of the last 20 ms, in dBov.
         self.level_dbov = SILENCE_DBOV
 
@@ -164,6 +165,7 @@ class ToneDetector:
         """The stream has ended: the off edges of the tones that are still on."""
         edges = [self._edge(c, on=False) for c in self._candidates if c.on]
         self._candidates.clear()
+        self._alone = None
         return edges
 
     def _step(self, block: Samples) -> Sequence[ToneEdge]:
@@ -174,8 +176,17 @@ class ToneDetector:
         previous, self._previous = self._previous, current
         if power < self._threshold and not self._candidates:
             return ()
+        if self._alone is not None and self._goes_on(current, power):
+            return ()
         found = self._peaks(np.concatenate((previous, current)))
         return self._track(found)
+
+    def _goes_on(self, block: npt.NDArray[np.float32], power: float) -> bool:
+        """Whether the one tone that is on holds all of a block's energy: no need for a spectrum."""
+        assert self._alone is not None
+        cosine, sine_ = self._alone @ block
+        share = (float(cosine) ** 2 + float(sine_) ** 2) * 2 / self._hop**2
+        return share > 0.95 * power
 
     def _peaks(self, block: npt.NDArray[np.float32]) -> list[tuple[float, float]]:
         """The (frequency, level in dBov) of the strongest peaks of a window."""
@@ -223,7 +234,7 @@ class ToneDetector:
             # A window that the tone fills has the level of the one before: now it is exact.
             steady = abs(match[1] - candidate.level) < _STEADY_DB
             candidate.hz, candidate.level = match
-            if steady or candidate.hits >= 3:
+            if steady or candidate.hits >= 5:
                 candidate.on = True
                 edges.append(self._edge(candidate, on=True))
         kept: list[_Candidate] = []
@@ -236,6 +247,10 @@ class ToneDetector:
         now = (self._steps - 1) * self._hop / self.rate
         kept.extend(_Candidate(hz, level, now) for hz, level in found)
         self._candidates = kept
+        self._alone = None
+        if len(kept) == 1 and kept[0].on and not kept[0].misses:
+            phase = 2 * math.pi * kept[0].hz / self.rate * np.arange(self._hop)
+            self._alone = np.stack((np.cos(phase), np.sin(phase))).astype(np.float32)
         return edges
 
     def _edge(self, candidate: _Candidate, *, on: bool) -> ToneEdge:

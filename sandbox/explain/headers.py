@@ -37,21 +37,29 @@ def header_attributes(
         The attributes, and `{attribute: "{header X-Name}"}` for mapped headers that the call,
         as far as it is known, does not carry.
     """
+    headers = [(name, _as_read(name, value)) for name, value in call.headers]
     found: dict[str, str] = {}
     pending: dict[str, str] = {}
     include = trunk.include_headers if trunk is not None else SIPHeaderOptions.SIP_NO_HEADERS
     if include != SIPHeaderOptions.SIP_NO_HEADERS:
-        for name, value in call.headers:
+        for name, value in headers:
             if include == SIPHeaderOptions.SIP_ALL_HEADERS or name.lower().startswith("x-"):
                 found[f"sip.h.{name.lower()}"] = value
-    for name, value in reversed(call.headers):
+    for name, value in reversed(headers):
         known = PROVIDER_HEADERS.get(name.lower())
         if known is not None:
             found[known] = value
     for name, attribute in (trunk.headers_to_attributes if trunk is not None else {}).items():
         mapped = call.header(name)
         if mapped is not None:
-            found[attribute] = mapped
+            found[attribute] = _as_read(name, mapped)
         elif not call.complete:
             pending[attribute] = f"{{header {name}}}"
     return found, pending
+
+
+def _as_read(name: str, value: str) -> str:
+    """A header as the mapping sees it: livekit-sip has put its own tag into To by then."""
+    if name.lower() == "to" and ";tag=" not in value.lower():
+        return f"{value};tag={{SCL_…}}"
+    return value

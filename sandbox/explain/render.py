@@ -29,6 +29,12 @@ _STYLES = {
     State.REJECTED: "dim",
     State.CONFLICT: "bold red",
 }
+_WORDS = {
+    State.WINS: "matched",
+    State.MATCHED: "beaten",
+    State.REJECTED: "rejected",
+    State.CONFLICT: "conflict",
+}
 _HEADLINES = {
     Outcome.ROOM: "gets through",
     Outcome.PIN_PROMPT: "is asked for a PIN",
@@ -48,12 +54,17 @@ def _who(verdict: TrunkVerdict | RuleVerdict) -> str:
     return f'{verdict.id} ("{verdict.name}")' if verdict.name else verdict.id
 
 
-def _table(verdicts: Sequence[TrunkVerdict] | Sequence[RuleVerdict], label: str) -> Iterator[Line]:
-    width = max((len(_who(verdict)) for verdict in verdicts), default=0)
+def _width(*verdicts: TrunkVerdict | RuleVerdict) -> int:
+    return min(max((len(_who(verdict)) for verdict in verdicts), default=0), 40)
+
+
+def _table(
+    verdicts: Sequence[TrunkVerdict] | Sequence[RuleVerdict], label: str, width: int
+) -> Iterator[Line]:
     for verdict in verdicts:
         yield (
             label,
-            f"{_who(verdict):<{width}}  {verdict.state.value:<8}  {verdict.text}",
+            f"{_who(verdict):<{width}}  {_WORDS[verdict.state]:<8}  {verdict.text}",
             _STYLES[verdict.state],
         )
     if not verdicts:
@@ -110,8 +121,9 @@ def _lines(explanation: Explanation, lints: Sequence[Lint]) -> Iterator[Line]:
         ),
         "bold green" if good else "bold red",
     )
-    yield from _table(explanation.trunks, "trunk")
-    yield from _table(explanation.rules, "rule")
+    width = _width(*explanation.trunks, *explanation.rules)
+    yield from _table(explanation.trunks, "trunk", width)
+    yield from _table(explanation.rules, "rule", width)
     yield ("why", explanation.why, "")
     yield ("wire", explanation.wire, "")
     for fix in explanation.fixes:
@@ -164,8 +176,9 @@ def verdict_lines(explanation: Explanation, *, limit: int = 6) -> list[str]:
             shown_rules = [*shown_rules, verdict]
         else:
             shown_trunks = [*shown_trunks, verdict]
-    lines: list[Line] = [*_some(explanation.trunks, shown_trunks, "trunk")]
-    lines += _some(explanation.rules, shown_rules, "rule")
+    width = _width(*shown_trunks, *shown_rules)
+    lines: list[Line] = [*_some(explanation.trunks, shown_trunks, "trunk", width)]
+    lines += _some(explanation.rules, shown_rules, "rule", width)
     lines.append(("why", explanation.why, ""))
     lines += [("fix", fix, "") for fix in explanation.fixes[: max(1, limit - len(lines))]]
     if explanation.grant is not None and len(lines) < limit:
@@ -177,9 +190,10 @@ def _some(
     everything: Sequence[TrunkVerdict] | Sequence[RuleVerdict],
     shown: Sequence[TrunkVerdict | RuleVerdict],
     label: str,
+    width: int,
 ) -> Iterator[Line]:
     rest = len(everything) - len(shown)
-    lines = list(_table(shown, label))  # type: ignore[arg-type]
+    lines = list(_table(shown, label, width))  # type: ignore[arg-type]
     for number, (name, text, style) in enumerate(lines):
         more = f" (+{rest} more)" if rest and number == len(lines) - 1 else ""
         yield (name, text + more, style)

@@ -51,7 +51,7 @@ async def fetch(url: str, key: str, secret: str) -> Deployment:
     except api.TwirpError as error:
         raise UsageError(
             f"{url} refused to list its trunks and rules",
-            seen=[f"{error.code}: {error.message}"],
+            seen=[f"HTTP {error.status} {error.code} {error.message}".strip()],
             remedy="check LIVEKIT_API_KEY and LIVEKIT_API_SECRET",
         ) from error
     except OSError as error:

@@ -45,7 +45,7 @@ def rule_number_format(setup: Setup) -> Found:
     """Numbers of a rule that are not as a carrier sends them."""
     for rule in setup.rules:
         for name in ("inbound_numbers", "numbers"):
-            odd = [n for n in getattr(rule, name) if n != normalize(n) and n.strip("+ ()-")]
+            odd = [n for n in getattr(rule, name) if n != normalize(n) and len(normalize(n)) > 7]
             if odd:
                 yield (
                     rule.sip_dispatch_rule_id,

@@ -99,7 +99,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The WAV files of a recording: 16-bit mono, 16 kHz, one for each direction."""
+    """The WAV files of a recording, one for each direction: 16-bit mono, at the codec's rate."""
 
     received: Path
     sent: Path

@@ -110,11 +110,13 @@ class Room:
         return (room.get("name") if isinstance(room, Mapping) else room) == self.name
 
     async def _webhook(
-        self, name: str, identity: str | None, within: float, expected: str
+        self, names: str | tuple[str, ...], identity: str | None, within: float, expected: str
     ) -> Event:
+        names = (names,) if isinstance(names, str) else names
+
         def match(event: Event) -> bool:
             return (
-                event.name == f"webhook.{name}"
+                event.name.removeprefix("webhook.") in names
                 and event.data.get("room", {}).get("name") == self.name
                 and (
                     identity is None
@@ -163,11 +165,17 @@ class Room:
     async def left(self, identity: str, *, within: float = 5.0) -> api.ParticipantInfo:
         """Wait until `identity` has left; its `disconnect_reason` tells why.
 
+        A participant that leaves before its connection was complete (a call out that is refused at
+        once) counts too: livekit-server tells of it as `participant_connection_aborted`.
+
         Raises:
             DeadlineMissed: it is still there.
         """
         event = await self._webhook(
-            "participant_left", identity, within, f"{identity} to leave {self.name}"
+            ("participant_left", "participant_connection_aborted"),
+            identity,
+            within,
+            f"{identity} to leave {self.name}",
         )
         return participant_of(event)
 

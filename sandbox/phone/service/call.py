@@ -67,14 +67,14 @@ class _Call(pj.Call):
         self._pass(self._leg.state_changed)
 
     def onCallMediaState(self, prm: Any) -> None:
-        self._pass(self._leg.media.changed, self.info)
+        self._pass(self._leg.media.changed)
 
     def onStreamDestroyed(self, prm: Any) -> None:
         self._pass(self._leg.media.stream_ends)
 
     def onDtmfDigit(self, prm: Any) -> None:
         if prm.method == pj.DtmfMethod.SIP_INFO:
-            self._pass(self._leg.heard_dtmf.info, prm.digit, prm.duration)
+            self._pass(self._leg.heard_dtmf.info, prm.digit)
 
     def onDtmfEvent(self, prm: Any) -> None:
         if prm.method == pj.DtmfMethod.RFC2833:
@@ -333,7 +333,9 @@ class Leg:
         return False
 
     def _saw_request(self, message: SipMessage, wire: pjsua_c.Message) -> bool:
-        if message.method in ("BYE", "CANCEL"):
+        if message.method == "INFO" and not wire.sent:
+            self.heard_dtmf.relay(message.body)
+        elif message.method in ("BYE", "CANCEL"):
             self._by = self._by or ("local" if wire.sent else "remote")
         elif message.method == "OPTIONS" and not wire.sent:
             # PJSIP answers 500 inside a dialog ("Unhandled by dialog usages").
@@ -364,9 +366,10 @@ class Leg:
                 self._told.add(name)
                 self.tell(name, status=status, sdp=sdp, sent=sent)
 
-    def after_events(self) -> bool:
-        """Called after each round of events; whether this call needs the audio clock."""
-        return not self._ended and self.media.after_events()
+    def after_events(self) -> None:
+        """Called after each round of events."""
+        if not self._ended:
+            self.media.after_events()
 
 
 def _words(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ __all__ = ["DIGITS", "DtmfReceiver", "DtmfSender"]
 #: RFC 4733 section 3.2.
 DIGITS = "0123456789*#ABCD"
 
+_DURATION = re.compile(r"^Duration\s*=\s*(\d+)", re.IGNORECASE | re.MULTILINE)
 _END = 2  # PJMEDIA_STREAM_DTMF_IS_END
 
 
@@ -23,6 +25,7 @@ class DtmfReceiver:
         self._tell = tell
         self._open: tuple[str, int, int] | None = None
         self._last: tuple[str, int] | None = None
+        self._relay_ms = 0
 
     def event(self, digit: str, timestamp: int, duration: int, flags: int) -> None:
         """A telephone-event packet: `timestamp` names the event, `duration` is so far, in ms."""
@@ -40,9 +43,14 @@ class DtmfReceiver:
         self._last = (digit, timestamp)
         self._tell("dtmf.received", digit=digit.upper(), duration_ms=duration, method="rfc4733")
 
-    def info(self, digit: str, duration: int) -> None:
-        """A SIP INFO with a digit."""
-        self._tell("dtmf.received", digit=digit.upper(), duration_ms=duration, method="info")
+    def relay(self, body: str) -> None:
+        """The body of a SIP INFO (application/dtmf-relay); the binding drops its duration."""
+        found = _DURATION.search(body)
+        self._relay_ms = int(found[1]) if found else 0
+
+    def info(self, digit: str) -> None:
+        """PJSIP found a digit in that INFO."""
+        self._tell("dtmf.received", digit=digit.upper(), duration_ms=self._relay_ms, method="info")
 
 
 class DtmfSender:

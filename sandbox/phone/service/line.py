@@ -15,7 +15,6 @@ from sandbox.phone.digest import Challenge
 from sandbox.phone.message import SipMessage
 from sandbox.phone.service import pjsua_c
 from sandbox.phone.service.call import Leg
-from sandbox.phone.service.sound import FRAME, FRAME_MS, RATE
 from sandbox.phone.service.worker import Loop, Refused, Wire
 
 __all__ = ["Line"]
@@ -65,9 +64,8 @@ class Line:
         self.port = self._start_transports()
         self._endpoint.libStart()
         pjsua_c.keep_udp(True)
-        self._master = pjsua_c.MasterPort(FRAME)
+        pjsua_c.no_sound_card()
         self._tap = pjsua_c.Tap(self._message)
-        self.loop.tick = self._master.tick
         self.loop.after = self._after
         self._config: Any = None
         self._account: _Account | None = None
@@ -96,11 +94,7 @@ class Line:
         media = config.medConfig
         media.threadCnt = 0
         media.hasIoqueue = False
-        media.clockRate = RATE
-        media.sndClockRate = RATE
         media.channelCount = 1
-        media.audioFramePtime = FRAME_MS
-        media.quality = 5
         media.noVad = True
         media.ecTailLen = 0
         endpoint.libInit(config)
@@ -134,10 +128,8 @@ class Line:
         os._exit(0)
 
     def _after(self) -> None:
-        active = False
         for leg in tuple(self.legs.values()):
-            active |= leg.after_events()
-        self.loop.audio = active
+            leg.after_events()
 
     def _command(self, op: str, body: Mapping[str, Any]) -> Any:
         target, _, name = op.partition(".")

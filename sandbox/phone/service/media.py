@@ -9,11 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pjsua2 as pj
-
 from sandbox.phone import protocol
 from sandbox.phone.service import pjsua_c
-from sandbox.phone.service.sound import FRAME, RATE, Ear, Recorder, Voice, read_wav
+from sandbox.phone.service.sound import Ear, Recorder, Voice, read_wav
 from sandbox.phone.service.worker import Refused
 
 if TYPE_CHECKING:
@@ -36,9 +34,8 @@ class Media:
         self.voice = Voice()
         self.ear = Ear(lambda name, data: tell(name, **data))
         self.pjsip_call: Any = None
-        self._port: pjsua_c.AudioPort | None = None
-        self._slot = -1
-        self._streaming = False
+        self._port: pjsua_c.StreamPort | None = None
+        self._stop_clock: Callable[[], None] = lambda: None
         self._described: dict[str, Any] = {}
         self._first: dict[str, float] = {}
         self._past = dict.fromkeys(_COUNTERS, 0)
@@ -46,32 +43,42 @@ class Media:
         self._recorder: Recorder | None = None
         self._recordings = 0
 
-    # --- the bridge --------------------------------------------------------------------------
+    # --- the stream --------------------------------------------------------------------------
 
-    def changed(self, info: Any) -> None:
+    def changed(self) -> None:
         """PJSIP set up, changed or stopped the media of the call."""
-        audio = [m for m in info.media if m.type == pj.MediaType.AUDIO]
-        active = [m for m in audio if m.status != pj.CallMediaStatus.NONE and m.audioConfSlot >= 0]
-        if not active:
-            self._streaming = False
+        try:
+            port = pjsua_c.StreamPort(self.pjsip_call.id)
+        except LookupError:
+            self._leave_stream()
             return
-        slot = int(active[0].audioConfSlot)
         if self._port is None:
-            self._port = pjsua_c.AudioPort(
-                rate=RATE, samples_per_frame=FRAME, play=self.voice.next, hear=self.ear.hear
-            )
-        pjsua_c.connect_ports(slot, self._port.slot)
-        pjsua_c.connect_ports(self._port.slot, slot)
-        self._slot = slot
-        self._streaming = True
+            self._port = port
+            self.voice.rate = port.rate
+            self._stop_clock = self._line.loop.every(port.seconds, self._tick)
         described = self.codec()
         if described and described != self._described:
             self._described = described
             self._tell("media.started", **described)
 
+    def _leave_stream(self) -> None:
+        self._stop_clock()
+        self._port = None
+
+    def _tick(self) -> None:
+        port = self._port
+        if port is None:
+            return
+        heard = port.hear()
+        self.ear.hear(heard, port.rate, port.seconds)
+        played = self.voice.next(port.frame)
+        port.play(played)
+        if self._recorder is not None:
+            self._recorder.add(heard, played, port.rate)
+
     def codec(self) -> dict[str, Any]:
         """What was negotiated; empty without a stream."""
-        if not self._streaming:
+        if self._port is None:
             return {}
         info = pjsua_c.stream_info(self.pjsip_call.id)
         if info is None:
@@ -93,9 +100,9 @@ class Media:
             "remote": info.remote,
         }
 
-    def after_events(self) -> bool:
-        """Look for the first packets; whether there is a stream."""
-        if self._streaming and len(self._first) < 2:
+    def after_events(self) -> None:
+        """Look for the first packets."""
+        if len(self._first) < 2 and self._port is not None:
             stats = pjsua_c.stream_stats(self.pjsip_call.id)
             if stats is not None:
                 for name, count in (
@@ -105,7 +112,6 @@ class Media:
                     if count and name not in self._first:
                         self._first[name] = time.time()
                         self._tell(f"rtp.{name}")
-        return self._streaming
 
     # --- statistics --------------------------------------------------------------------------
 
@@ -116,12 +122,12 @@ class Media:
             self._last = asdict(current)
             for name in _COUNTERS:
                 self._past[name] += self._last[name]
-        self._streaming = False
+        self._leave_stream()
 
     def stats(self) -> dict[str, Any]:
         """The counters of all streams of the call so far."""
         values: dict[str, Any] = {"jitter_ms": 0.0, "rtt_ms": 0.0, **self._last, **self._past}
-        current = pjsua_c.stream_stats(self.pjsip_call.id) if self._streaming else None
+        current = pjsua_c.stream_stats(self.pjsip_call.id) if self._port is not None else None
         if current is not None:
             now = asdict(current)
             for name in _COUNTERS:
@@ -148,11 +154,12 @@ class Media:
             Refused: it cannot be read.
         """
         try:
-            samples = read_wav(Path(request.path))
+            samples, rate = read_wav(Path(request.path))
         except (OSError, ValueError, wave.Error, EOFError) as error:
             raise Refused(f"cannot play {request.path}: {error}", 400) from None
         self.voice.samples(
             samples,
+            rate,
             loop=request.loop,
             ended=lambda: self._tell("media.played", path=request.path),
         )
@@ -166,7 +173,6 @@ class Media:
                 self._line.directory / f"{stem}-received.wav",
                 self._line.directory / f"{stem}-sent.wav",
             )
-            self.ear.recorder = self.voice.recorder = self._recorder
         recorder = self._recorder
         if recorder is None:
             raise Refused("the call is not being recorded")
@@ -176,14 +182,10 @@ class Media:
 
     def _stop_recording(self) -> None:
         if self._recorder is not None:
-            self.ear.recorder = self.voice.recorder = None
             self._recorder.close()
             self._recorder = None
 
     def close(self) -> None:
         """The call is over."""
-        self._streaming = False
+        self._leave_stream()
         self._stop_recording()
-        if self._port is not None:
-            self._port.close()
-            self._port = None

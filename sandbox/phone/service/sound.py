@@ -11,21 +11,22 @@ import numpy as np
 
 from sandbox.audio import SILENCE_DBOV, Samples, ToneDetector, level_dbov, sine
 
-__all__ = ["FRAME_MS", "RATE", "Ear", "Recorder", "Voice", "read_wav"]
+__all__ = ["Ear", "Recorder", "Voice", "read_wav", "resample"]
 
-#: The rate of the conference bridge, in Hz: that of G.722, so that nothing is lost.
-RATE = 16000
-#: A frame of the bridge, in milliseconds.
-FRAME_MS = 20
-FRAME = RATE * FRAME_MS // 1000
-
-_BYTES = FRAME * 2
 _SILENT = -60.0
-_SILENT_AFTER = 10  # frames
+_SILENT_AFTER = 0.2  # seconds
 
 
-def read_wav(path: Path) -> Samples:
-    """The samples of a WAV file as the bridge wants them: mono, 16 bit, `RATE`.
+def resample(samples: Samples, rate: int, to: int) -> Samples:
+    """`samples` of `rate` as samples of `to` Hz, by linear interpolation."""
+    if rate == to or samples.size == 0:
+        return samples
+    at = np.arange(round(samples.size * to / rate)) * rate / to
+    return np.interp(at, np.arange(samples.size), samples).astype(np.int16)
+
+
+def read_wav(path: Path) -> tuple[Samples, int]:
+    """The samples of a WAV file, as mono, and its rate.
 
     Raises:
         ValueError: it is not 16-bit PCM.
@@ -34,105 +35,123 @@ def read_wav(path: Path) -> Samples:
     """
     with wave.open(str(path), "rb") as file:
         if file.getsampwidth() != 2:
-            raise ValueError(f"{path} has {8 * file.getsampwidth()}-bit samples; 16 are needed")
+            raise ValueError(f"it has {8 * file.getsampwidth()}-bit samples; 16 are needed")
         rate, channels = file.getframerate(), file.getnchannels()
         samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
     if channels > 1:
-        samples = samples.reshape(-1, channels).mean(axis=1).astype(np.int16)
-    if rate != RATE and samples.size:
-        at = np.arange(round(samples.size * RATE / rate)) * rate / RATE
-        samples = np.interp(at, np.arange(samples.size), samples).astype(np.int16)
-    return samples.astype(np.int16)
+        samples = samples.reshape(-1, channels).mean(axis=1)
+    return samples.astype(np.int16), rate
 
 
 class Recorder:
-    """Writes both directions of a call to a WAV file each."""
+    """Writes both directions of a call to a WAV file each, at the rate of its first frame."""
 
     def __init__(self, heard: Path, played: Path) -> None:
         self.heard, self.played = heard, played
-        self._files = [self._open(heard), self._open(played)]
+        self._files: list[wave.Wave_write] = []
+        self._rate = 0
 
-    @staticmethod
-    def _open(path: Path) -> wave.Wave_write:
-        file = wave.open(str(path), "wb")  # noqa: SIM115 - closed by close()
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        return file
+    def add(self, heard: bytes, played: bytes, rate: int) -> None:
+        """Append a frame of each direction."""
+        if not self._files:
+            self._open(rate)
+        for file, frame in zip(self._files, (heard, played), strict=True):
+            samples = np.frombuffer(frame, dtype=np.int16)
+            file.writeframesraw(resample(samples, rate, self._rate).tobytes())
 
-    def hear(self, frame: bytes) -> None:
-        """Append a frame to the received direction."""
-        self._files[0].writeframesraw(frame)
-
-    def play(self, frame: bytes | None) -> None:
-        """Append a frame to the sent direction."""
-        self._files[1].writeframesraw(frame if frame is not None else bytes(_BYTES))
+    def _open(self, rate: int) -> None:
+        self._rate = rate
+        for path in (self.heard, self.played):
+            file = wave.open(str(path), "wb")  # noqa: SIM115 - closed by close()
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            self._files.append(file)
 
     def close(self) -> None:
-        """Complete the files."""
+        """Complete the files; without a frame they are empty."""
+        if not self._files:
+            self._open(8000)
         for file in self._files:
             file.close()
 
 
 class Voice:
-    """The source of what a call plays: silence, a tone or a file. Silence is sent, as packets."""
+    """The source of what a call plays: silence, a tone or a file."""
 
     def __init__(self) -> None:
+        self._rate = 8000
+        self._make: Callable[[int], bytes] = lambda rate: b""
         self._data = b""
         self._position = 0
         self._loop = False
         self._ended: Callable[[], None] | None = None
-        self.recorder: Recorder | None = None
         self._last = b""
+
+    @property
+    def rate(self) -> int:
+        """The rate of the frames, in Hz."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: int) -> None:
+        if rate != self._rate:
+            self._position = self._position * rate // self._rate // 2 * 2
+            self._rate = rate
+            self._data = self._make(rate)
 
     def tone(self, hz: float, level: float) -> None:
         """Play a sine of `hz` at `level` dBov until told otherwise."""
         # Ten seconds repeat without a step for every multiple of a tenth of a Hz.
         seconds = 1.0 if float(hz).is_integer() else 10.0
-        self._set(sine(hz, seconds, rate=RATE, level_dbov=level).tobytes(), loop=True)
+
+        def make(rate: int) -> bytes:
+            if hz >= rate / 2:
+                return b""
+            return sine(hz, seconds, rate=rate, level_dbov=level).tobytes()
+
+        self._set(make, loop=True)
 
     def samples(
-        self, samples: Samples, *, loop: bool, ended: Callable[[], None] | None = None
+        self, samples: Samples, rate: int, *, loop: bool, ended: Callable[[], None] | None = None
     ) -> None:
         """Play `samples`, once or over and over; `ended` is called after the last of them."""
-        self._set(samples.tobytes(), loop=loop and samples.size > 0)
+        self._set(lambda to: resample(samples, rate, to).tobytes(), loop=loop and samples.size > 0)
         self._ended = ended
 
     def silence(self) -> None:
-        """Play silence."""
-        self._set(b"", loop=False)
+        """Play silence; packets are sent all the same."""
+        self._set(lambda rate: b"", loop=False)
 
-    def _set(self, data: bytes, *, loop: bool) -> None:
-        self._data, self._position, self._loop, self._ended = data, 0, loop, None
+    def _set(self, make: Callable[[int], bytes], *, loop: bool) -> None:
+        self._make, self._data = make, make(self._rate)
+        self._position, self._loop, self._ended = 0, loop, None
 
-    def next(self) -> bytes | None:
-        """The next frame; None is silence."""
-        frame = self._next()
-        if self.recorder is not None:
-            self.recorder.play(frame)
-        self._last = frame or b""
+    def next(self, size: int) -> bytes:
+        """The next frame, of `size` bytes."""
+        self._last = frame = self._next(size)
         return frame
 
-    def _next(self) -> bytes | None:
+    def _next(self, size: int) -> bytes:
         data = self._data
         if not data:
-            return None
+            return bytes(size)
         start = self._position
-        frame = data[start : start + _BYTES]
-        self._position = start + _BYTES
-        if len(frame) == _BYTES:
+        frame = data[start : start + size]
+        self._position = start + size
+        if len(frame) == size:
             return frame
         if self._loop:
-            while len(frame) < _BYTES:
-                missing = _BYTES - len(frame)
+            while len(frame) < size:
+                missing = size - len(frame)
                 frame += data[:missing]
                 self._position = missing
             return frame
         ended, self._ended = self._ended, None
-        self._data = b""
+        self.silence()
         if ended is not None:
             ended()
-        return frame.ljust(_BYTES, b"\0") if frame else None
+        return frame.ljust(size, b"\0")
 
     @property
     def level_dbov(self) -> float:
@@ -150,17 +169,18 @@ class Ear:
             tell: takes the name of an event and its data.
         """
         self._tell = tell
-        self._detector = ToneDetector(RATE)
-        self._quiet_frames = 0
+        self._detector: ToneDetector | None = None
+        self._quiet = 0.0
         self._silent: bool | None = None
-        self.recorder: Recorder | None = None
         self.level_dbov = SILENCE_DBOV
 
-    def hear(self, frame: bytes) -> None:
-        """Take the next frame."""
-        if self.recorder is not None:
-            self.recorder.hear(frame)
-        for edge in self._detector.feed(np.frombuffer(frame, dtype=np.int16)):
+    def hear(self, frame: bytes, rate: int, seconds: float) -> None:
+        """Take the next frame, of `seconds` at `rate` Hz."""
+        detector = self._detector
+        if detector is None or detector.rate != rate:
+            self.close()
+            detector = self._detector = ToneDetector(rate)
+        for edge in detector.feed(np.frombuffer(frame, dtype=np.int16)):
             self._tell(
                 "media.tone",
                 {
@@ -170,20 +190,22 @@ class Ear:
                     "lasted": round(edge.at - edge.since, 3),
                 },
             )
-        self.level_dbov = self._detector.level_dbov
-        if self.level_dbov > _SILENT:
-            self._quiet_frames = 0
+        self.level_dbov = level = detector.level_dbov
+        if level > _SILENT:
+            self._quiet = 0.0
             if self._silent is not False:
                 self._silent = False
                 self._tell("media.silence", {"on": False})
-        else:
-            self._quiet_frames += 1
-            if self._quiet_frames == _SILENT_AFTER and not self._silent:
+        elif not self._silent:
+            self._quiet += seconds
+            if self._quiet >= _SILENT_AFTER:
                 self._silent = True
                 self._tell("media.silence", {"on": True})
 
     def close(self) -> None:
-        """The call has ended: whatever is on, ends."""
+        """The stream has ended: the tones that are on, end."""
+        if self._detector is None:
+            return
         for edge in self._detector.finish():
             self._tell(
                 "media.tone",

@@ -14,7 +14,6 @@ from typing import Any
 
 from sandbox.phone.protocol import BadRequest
 from sandbox.phone.service import pjsua_c
-from sandbox.phone.service.sound import FRAME_MS
 
 __all__ = ["Loop", "Refused", "Wire"]
 
@@ -23,6 +22,9 @@ _IDLE_MS = 5000
 
 #: The audio clock makes up for a delay up to this long, in seconds; PJMEDIA's own does too.
 _CATCH_UP = 0.5
+
+#: How early a timer may fire, in seconds: sockets are waited for in whole milliseconds.
+_EARLY = 0.0006
 
 
 class Refused(Exception):
@@ -38,19 +40,15 @@ class Refused(Exception):
 
 
 class Loop:
-    """The owner thread's loop: PJSIP's sockets and timers, the audio clock, our own timers."""
+    """The owner thread's loop: PJSIP's sockets and timers, the audio clocks, our own timers."""
 
     def __init__(self) -> None:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._later: list[Callable[[], None]] = []
         self._running = True
-        #: Called every 20 ms while `audio` is set.
-        self.tick: Callable[[], None] = lambda: None
         #: Called after each round of events.
         self.after: Callable[[], None] = lambda: None
-        self._next_tick = 0.0
-        self._audio = False
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Call `function` in `seconds`, from the loop."""
@@ -60,16 +58,31 @@ class Loop:
         """Call `function` once PJSIP is not on the stack."""
         self._later.append(function)
 
-    @property
-    def audio(self) -> bool:
-        """Whether the audio clock runs."""
-        return self._audio
+    def every(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        """Call `function` every `seconds`, first now; returns what ends it.
 
-    @audio.setter
-    def audio(self, on: bool) -> None:
-        if on and not self._audio:
-            self._next_tick = time.monotonic()
-        self._audio = on
+        A delay is made up for, up to half a second, as PJMEDIA's own clock does.
+        """
+        due = time.monotonic()
+        going = True
+
+        def tick() -> None:
+            nonlocal due
+            if not going:
+                return
+            now = time.monotonic()
+            if now - due > _CATCH_UP:
+                due = now
+            due += seconds
+            heapq.heappush(self._timers, (due, next(self._count), tick))
+            function()
+
+        def stop() -> None:
+            nonlocal going
+            going = False
+
+        heapq.heappush(self._timers, (due, next(self._count), tick))
+        return stop
 
     def stop(self) -> None:
         """End `run` after this round."""
@@ -77,27 +90,19 @@ class Loop:
 
     def run(self) -> None:
         """Run until `stop`."""
-        period = FRAME_MS / 1000
         while self._running:
             now = time.monotonic()
-            due = now + _IDLE_MS / 1000
-            if self._audio:
-                due = min(due, self._next_tick)
-            if self._timers:
-                due = min(due, self._timers[0][0])
+            timeout = _IDLE_MS
             if self._later:
-                due = now
-            pjsua_c.handle_events(max(0, round((due - now) * 1000 + 0.49)))
+                timeout = 0
+            elif self._timers:
+                # Rounded to the nearest: a tick is half a millisecond early or late.
+                timeout = max(0, min(_IDLE_MS, round((self._timers[0][0] - now) * 1000)))
+            pjsua_c.handle_events(timeout)
             self._run_later()
-            now = time.monotonic()
+            now = time.monotonic() + _EARLY
             while self._timers and self._timers[0][0] <= now:
-                _, _, function = heapq.heappop(self._timers)
-                _guarded(function)
-            if self._audio and now >= self._next_tick:
-                self.tick()
-                self._next_tick += period
-                if now - self._next_tick > _CATCH_UP:  # the machine stood still
-                    self._next_tick = now + period
+                _guarded(heapq.heappop(self._timers)[2])
             self._run_later()
             self.after()
 

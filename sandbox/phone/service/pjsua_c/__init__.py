@@ -10,12 +10,7 @@ wheel was built; `check` refuses any other version.
 Everything here must be called from the one thread that owns PJSIP in this process.
 """
 
-from sandbox.phone.service.pjsua_c.audio import (
-    AudioPort,
-    MasterPort,
-    connect_ports,
-    disconnect_ports,
-)
+from sandbox.phone.service.pjsua_c.audio import StreamPort, no_sound_card, set_dtmf_duration
 from sandbox.phone.service.pjsua_c.core import CommandSocket, PjError, check, handle_events, quiet
 from sandbox.phone.service.pjsua_c.settings import (
     codecs,
@@ -27,26 +22,23 @@ from sandbox.phone.service.pjsua_c.sip import Message, Tap, send_request
 from sandbox.phone.service.pjsua_c.stats import (
     StreamInfo,
     StreamStats,
-    set_dtmf_duration,
     stream_info,
     stream_stats,
 )
 
 __all__ = [
-    "AudioPort",
     "CommandSocket",
-    "MasterPort",
     "Message",
     "PjError",
     "StreamInfo",
+    "StreamPort",
     "StreamStats",
     "Tap",
     "check",
     "codecs",
-    "connect_ports",
-    "disconnect_ports",
     "handle_events",
     "keep_udp",
+    "no_sound_card",
     "quiet",
     "send_request",
     "set_account_options",

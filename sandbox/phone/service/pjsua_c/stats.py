@@ -11,23 +11,6 @@ _stream_stat = declare(pjsua, "pjsua_call_get_stream_stat", c.c_int, c.c_int, c.
 _stream_info = declare(pjsua, "pjsua_call_get_stream_info", c.c_int, c.c_int, c.c_uint, P)
 
 
-# struct pjsua_data, pjsua_call, pjsua_call_media, pjmedia_stream
-_CALLS, _CALL_SIZE, _CALL_MEDIA, _MEDIA_STREAM, _DTMF_DURATION = 54856, 21480, 256, 48, 4200
-
-
-def set_dtmf_duration(call: int, milliseconds: int) -> None:
-    """How long the next telephone-events of a call's stream are; PJMEDIA's default is 200 ms.
-
-    It is a compile-time constant of PJMEDIA, copied into each stream. All codecs here have an
-    RTP clock of 8000 Hz (RFC 3551 section 4.5.2 for G722).
-    """
-    variables = c.addressof(c.c_char.in_dll(pjsua, "pjsua_var"))
-    media = variables + _CALLS + call * _CALL_SIZE + _CALL_MEDIA
-    stream = P.from_address(media + _MEDIA_STREAM).value
-    if stream:
-        c.c_uint.from_address(stream + _DTMF_DURATION).value = milliseconds * 8
-
-
 @dataclass(frozen=True, slots=True)
 class StreamStats:
     """What PJMEDIA counted for one stream (RFC 3550 section 6.4)."""
