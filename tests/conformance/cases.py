@@ -1,0 +1,107 @@
+"""What a recording alone does not tell: keys that were pressed, and the cases left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["LEFT_OUT", "Press", "Publish", "Tune", "tune_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """The phone presses keys (RFC 4733), each for as many milliseconds."""
+
+    keys: str
+    milliseconds: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """The peer in the room publishes DTMF, one message for each digit."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tune:
+    """How one recording is replayed, where it differs from all others.
+
+    Attributes:
+        do: what was done besides API calls, SIP and joining, and when in the recording.
+        change: texts of the recording replaced before it is replayed, such as a timeout.
+        pace: the longest pause before a step, in seconds; None keeps the recorded pauses.
+        times: pairs of moments whose distance must be as recorded, or as a number behind them
+            says, within 0.3 s and 10 %: `tx INVITE`, `rx 486`, `rx BYE`, `api 2` (asked),
+            `answered 2`, `key 0`; the first of that name.
+        hears: tones that the peer must have heard besides the caller's, in Hz.
+        window: how long silence is watched, in seconds.
+        grants: of the token of each API call, in their order; all by default.
+        ignore: differences that are no differences, as parts of their text, and why.
+    """
+
+    do: tuple[tuple[float, Press | Publish], ...] = ()
+    change: Mapping[str, str] = field(default_factory=dict)
+    pace: float | None = 0.03
+    times: tuple[tuple[str | float, ...], ...] = ()
+    hears: tuple[float, ...] = ()
+    window: float = 0.4
+    grants: tuple[Mapping[str, bool], ...] = ()
+    ignore: Mapping[str, str] = field(default_factory=dict)
+
+
+_TUNES: dict[str, Tune] = {
+    # --- time is what they are about
+    "in_join_later": Tune(pace=None, times=(("tx INVITE", "rx 200"),)),
+    "out_answer_4s": Tune(pace=None, times=(("api 1", "answered 1"),)),
+    "max_call_duration": Tune(change={'"5s"': '"2s"'}, times=(("tx INVITE", "rx BYE", 2.0),)),
+    "max_call_duration_ringing": Tune(
+        change={'"4s"': '"2s"'}, times=(("tx INVITE", "rx 486", 2.0),)
+    ),
+    "out_max_duration": Tune(change={'"4s"': '"2s"'}, times=(("rx INVITE", "rx BYE", 2.0),)),
+    "out_no_answer": Tune(change={'"3s"': '"1s"'}, times=(("rx INVITE", "rx CANCEL", 1.0),)),
+    "out_no_answer_nowait": Tune(change={'"3s"': '"1s"'}, times=(("rx INVITE", "rx CANCEL", 1.0),)),
+    "xfer_ring_timeout": Tune(change={'"3s"': '"1s"'}, times=(("api 2", "answered 2", 1.0),)),
+    "invite_no_ack": Tune(times=(("rx 200", "tx BYE"),)),
+    # --- keys
+    "dtmf_in": Tune(do=((1.496, Press("12#*AD0")),)),
+    "dtmf_in_long": Tune(do=((1.383, Press("5", 1000)), (2.984, Press("6", 40)))),
+    "dtmf_out": Tune(do=((1.487, Publish("15#")),)),
+    "dtmf_out_no_te": Tune(do=((1.4, Publish("1")),), window=0.5),
+    "out_dtmf_room": Tune(do=((1.4, Press("77#")), (1.401, Publish("3")))),
+    "out_dtmf": Tune(times=(("api 1", "answered 1"),)),
+    "out_dtmf_short": Tune(times=(("api 1", "answered 1"),)),
+    "out_dtmf_bad": Tune(times=(("api 1", "answered 1"),)),
+    # --- PIN
+    "pin_right": Tune(do=((3.163, Press("1234#")),)),
+    "pin_wrong": Tune(do=((2.52, Press("9999#")),)),
+    "pin_wrong_generic": Tune(do=((2.5, Press("#")),)),
+    "pin_timing": Tune(do=((3.2, Press("1234#")), (9.4, Press("9999#")))),
+    # --- grants
+    "authz": Tune(grants=({"call": True}, {"admin": True}, {"admin": True, "call": True})),
+    # --- tones
+    "out_dialtone": Tune(hears=(425.0,)),
+}
+
+#: Cases that are not replayed, and why.
+LEFT_OUT: dict[str, str] = {
+    "in_drop_long": "35 s of silence; in_no_trunk and others watch the same silence for less",
+    "media_timeout_initial": "17 s by the service's own default; no API field shortens it",
+    "out_media_timeout": "15 s by the service's own default; no API field shortens it",
+    "out_api_timeout_nowait_ring60": "45 s of ringing; out_answer_4s shows the same with 4 s",
+    "xfer_refer_silent": "30 s by livekit-server's own RPC deadline",
+    "pin_none": "60 s of silence at the prompt; pin_right shows the prompt",
+    "agent_crash": "a worker process of its own dies: tests/e2e/agents",
+    "agent_existing_room": "needs an agent worker: tests/e2e/agents",
+    "agent_explicit": "needs an agent worker: tests/e2e/agents",
+    "agent_explicit_process": "needs an agent worker: tests/e2e/agents",
+    "agent_fail": "needs an agent worker: tests/e2e/agents",
+    "agent_shutdown": "needs an agent worker: tests/e2e/agents",
+    "agent_two": "needs an agent worker: tests/e2e/agents",
+    "agent_with_pin": "needs an agent worker: tests/e2e/agents",
+}
+
+
+def tune_of(name: str) -> Tune:
+    """How the case `name` is replayed."""
+    return _TUNES.get(name, Tune())

@@ -1,0 +1,124 @@
+"""What differs from run to run, made the same: ids, tags, branches, ports, nonces, random parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["Names", "abstract", "replace_all"]
+
+_Replacement = str | Callable[[re.Match[str]], str]
+
+
+def _version(match: re.Match[str]) -> str:
+    """The version of a large random SDP id, as what it is ahead of the id."""
+    ahead = int(match[3]) - int(match[2])
+    return f"{match[1]}<id> <id{f'+{ahead}' if ahead else ''}>"
+
+
+#: Applied in this order, after the names that both sides know by now.
+_VOLATILE: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"z9hG4bK[\w.~-]+", "<branch>"),
+        (r"\b(SCL|ST|SDR|PA|RM|TR|SRT)_[0-9A-Za-z]{6,}", r"<\1>"),
+        (r"\brport=\d+", "rport=<port>"),
+        (r'\btag=[^;>\s,"<]+', "tag=<tag>"),
+        (r'\b(c?nonce|opaque)="?[^",\s]+"?', r'\1="<nonce>"'),
+        (r"(?m)^m=audio [1-9]\d+", "m=audio <port>"),
+        (r"(?m)^(o=\S+ )(\d{7,}) (\d{7,})", _version),
+        (r"inline:[0-9A-Za-z+/=]+", "inline:<key>"),
+        (r"(?m)^Call-ID: [0-9A-Za-z]{20,}$", "Call-ID: <call-id>"),
+        (r"(<room>[^\s\"/]*)_[0-9A-Za-z]{12}(?![0-9A-Za-z])", r"\1_<random>"),
+        (r"\bsip_[0-9a-f]{16}\b", "sip_<hash>"),
+    )
+)
+
+
+def replace_all(text: str, table: Mapping[str, str]) -> str:
+    """`text` with every key of `table` replaced, the longest key first."""
+    if not table:
+        return text
+    keys = sorted(table, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, keys)), lambda match: table[match[0]], text)
+
+
+def abstract(text: str, labels: Mapping[str, str]) -> str:
+    """`text` without what differs from run to run.
+
+    Args:
+        text: a SIP message, an attribute's value, an error's text: anything.
+        labels: literal texts of this run and the label of each. The two sides of a comparison
+            give the same label to what corresponds, so that an id which turns up in the wrong
+            place still shows.
+    """
+    text = replace_all(text, labels)
+    for pattern, replacement in _VOLATILE:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class Names:
+    """The recorded names of things and the live ones, side by side.
+
+    Each pair has a label, which stands for both in a comparison.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[str, str] = {}
+        self._recorded: dict[str, str] = {}
+        self._recorded_labels: dict[str, str] = {}
+        self._live_labels: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+
+    def learn(self, kind: str, recorded: str, live: str, *, numbered: bool = True) -> None:
+        """`recorded` is called `live` in this run; the first word on it holds."""
+        if not recorded or not live or recorded in self._live:
+            return
+        label = f"<{kind}>"
+        if numbered:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            label = f"<{kind} {self._counts[kind]}>"
+        self._live[recorded] = live
+        self._recorded.setdefault(live, recorded)
+        self._recorded_labels[recorded] = label
+        self._live_labels.setdefault(live, label)
+
+    def knows(self, recorded: str) -> bool:
+        """Whether `recorded` has a live name."""
+        return recorded in self._live
+
+    def recorded(self, live: str) -> str:
+        """The recorded name of what is called `live` in this run, or `live` itself."""
+        return self._recorded.get(live, live)
+
+    def live(self, text: str) -> str:
+        """A recorded text in the words of this run."""
+        return replace_all(text, self._live)
+
+    def recorded_view(self, text: str) -> str:
+        """A recorded text, abstracted."""
+        return abstract(text, self._recorded_labels)
+
+    def live_view(self, text: str) -> str:
+        """A text of this run, abstracted."""
+        return abstract(text, self._live_labels)
+
+    def learn_ids(self, recorded: object, live: object) -> None:
+        """Pair the LiveKit ids that stand in the same places of two JSON values."""
+        for ours, theirs in _strings(recorded, live):
+            kind = re.fullmatch(r"(SCL|ST|SDR|PA|RM)_[0-9A-Za-z]+", ours)
+            if kind and theirs.startswith(f"{kind[1]}_"):
+                self.learn(kind[1], ours, theirs)
+
+
+def _strings(recorded: object, live: object) -> Iterable[tuple[str, str]]:
+    if isinstance(recorded, str) and isinstance(live, str):
+        yield recorded, live
+    elif isinstance(recorded, Mapping) and isinstance(live, Mapping):
+        for key, value in recorded.items():
+            if key in live:
+                yield from _strings(value, live[key])
+    elif isinstance(recorded, list) and isinstance(live, list):
+        for ours, theirs in zip(recorded, live, strict=False):
+            yield from _strings(ours, theirs)
