@@ -27,7 +27,14 @@ from sandbox.stack.progress import Progress, Step, terminal_progress
 from sandbox.stack.sip_image import cached_livekit_sip, copy_livekit_sip
 from sandbox.stack.standin import build_standin, rebuilt_standin
 from sandbox.stack.syspackages import ensure_packages
-from sandbox.stack.toolchain import BUILD_FLAGS, ensure_go, find_go, go_environ, run_logged
+from sandbox.stack.toolchain import (
+    BUILD_FLAGS,
+    ensure_go,
+    find_go,
+    go_environ,
+    least_go,
+    run_logged,
+)
 
 __all__ = [
     "STAND_IN",
@@ -302,7 +309,7 @@ def main(arguments: Sequence[str]) -> int:
         elif commands == ["go"]:
             go = find_go()
             if go is None:
-                raise SetupError(f"there is no Go {versions.GO} or newer", remedy=_SETUP)
+                raise SetupError(f"there is no Go {least_go()} or newer", remedy=_SETUP)
             sys.stdout.write(f"{go}\n")
         else:
             sys.stderr.write("usage: python -m sandbox.stack.provision [setup|go] [--quiet]\n")

