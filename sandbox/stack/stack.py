@@ -61,7 +61,7 @@ class Stack:
         self.options = options
         self.timeline = timeline
         name, self.why = choose_engine(options.engine)
-        self.engine: Engine = _ENGINES[name](options, timeline)
+        self.engine: Engine = _make_engine(name, options, timeline)
 
     @property
     def endpoints(self) -> Endpoints:
@@ -111,9 +111,14 @@ def choose_engine(wanted: str) -> tuple[str, str]:
         raise UsageError(f"no engine {wanted!r}", remedy=f"choose one of {', '.join(ENGINES)}")
     if wanted == "auto":
         return "native", "native: plain processes on this machine"
-    if wanted not in _ENGINES:
-        raise UsageError(
-            f"the {wanted} engine is not part of this version",
-            remedy="use ENGINE=native (--sandbox-engine native)",
-        )
     return wanted, ""
+
+
+def _make_engine(name: str, options: StackOptions, timeline: Timeline) -> Engine:
+    if name != "compose":
+        return _ENGINES[name](options, timeline)
+    # Imported when used: testcontainers is slow to import.
+    from sandbox.stack.compose import ComposeEngine
+    from sandbox.stack.compose_inside import InsideEngine, inside
+
+    return InsideEngine(options, timeline) if inside() else ComposeEngine(options, timeline)
