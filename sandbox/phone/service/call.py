@@ -242,7 +242,7 @@ class Leg:
 
     def hang_up(self, request: protocol.EndCall) -> None:
         """End the call; CANCEL, BYE or a final response."""
-        if self._ended:
+        if self._ended or self.call.id < 0:
             return
         self._by = self._by or "local"
         self.call.hangup(

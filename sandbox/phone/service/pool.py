@@ -9,11 +9,12 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from sandbox.phone.service.zygote import Zygote
 
 __all__ = ["Pool", "Worker", "WorkerError"]
 
@@ -167,23 +168,20 @@ class Pool:
         self._by_pid: dict[int, Worker] = {}
         self._orders: deque[Worker] = deque()
         self._control: socket.socket | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._zygote: Zygote | None = None
         self._listener: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._early_ends: dict[int, int] = {}
 
-    async def start(self) -> None:
-        """Start the zygote and the first workers."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    async def start(self, zygote: Zygote) -> None:
+        """Start the first workers.
+
+        Raises:
+            WorkerError: the zygote ended instead of getting ready.
+        """
+        self._zygote = zygote
+        self._control = ours = zygote.control
         ours.setblocking(False)
-        self._control = ours
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sandbox.phone.service.zygote", str(theirs.fileno()),
-            pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        theirs.close()
         loop = asyncio.get_running_loop()
         first = json.loads(await loop.sock_recv(ours, 65536) or b"{}")
         if "ready" not in first:
@@ -267,5 +265,5 @@ class Pool:
             self._listener.cancel()
         if self._control is not None:
             self._control.close()
-        if self._process is not None:
-            await self._process.wait()
+        if self._zygote is not None:
+            await asyncio.to_thread(self._zygote.process.wait)

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import signal
+import stat
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ from aiohttp import WSMsgType, web
 from sandbox.phone import protocol
 from sandbox.phone.service.pool import Pool, WorkerError
 from sandbox.phone.service.switchboard import Switchboard
-from sandbox.phone.service.zygote import die_with_parent
+from sandbox.phone.service.zygote import Zygote, die_with_parent, launch
 
 __all__ = ["application", "main"]
 
@@ -136,20 +137,21 @@ def application(board: Switchboard, token: str) -> web.Application:
 
 
 async def _stdin_closed() -> None:
+    """Wait until the other end of stdin is gone; forever if it is a terminal or a file."""
+    mode = os.fstat(0).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        await asyncio.Event().wait()
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    except (ValueError, OSError):  # a file or /dev/null: there is nobody to close it
-        await asyncio.Event().wait()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.read(4096):
         pass
 
 
-async def _serve(options: argparse.Namespace, directory: Path) -> None:
+async def _serve(options: argparse.Namespace, directory: Path, zygote: Zygote) -> None:
     token = os.environ.get(options.token_env) or secrets.token_urlsafe(24)
     pool = Pool(host=options.sip_host, directory=directory, ahead=options.ahead)
-    await pool.start()
+    await pool.start(zygote)
     board = Switchboard(pool)
     runner = web.AppRunner(application(board, token), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
@@ -170,8 +172,13 @@ async def _serve(options: argparse.Namespace, directory: Path) -> None:
     await runner.cleanup()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the phone until stdin closes, the parent dies, or a signal comes."""
+def main(arguments: list[str] | None = None, zygote: Zygote | None = None) -> None:
+    """Run the phone until stdin closes (a pipe or socket), the parent dies, or a signal comes.
+
+    Args:
+        arguments: of the command line; `sys.argv` by default.
+        zygote: already started, to save the time of its imports.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m sandbox.phone", description="A SIP switchboard for tests."
     )
@@ -185,11 +192,17 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--log-dir", help="where logs and recordings go")
     parser.add_argument("--ahead", type=int, default=2, help="lines kept ready")
+    parser.add_argument(
+        "--any-host", action="store_true", help="allow --host to be no loopback address"
+    )
     options = parser.parse_args(arguments)
-    if options.host not in _LOOPBACK:
-        parser.error(f"--host {options.host}: the phone's HTTP is for this machine only")
+    if options.host not in _LOOPBACK and not options.any_host:
+        parser.error(
+            f"--host {options.host}: the phone's HTTP is for this machine only; "
+            "in a container of its own, add --any-host"
+        )
     directory = Path(options.log_dir or tempfile.mkdtemp(prefix="sandbox-phone-")).absolute()
     directory.mkdir(parents=True, exist_ok=True)
     die_with_parent()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(options, directory))
+        asyncio.run(_serve(options, directory, zygote or launch()))

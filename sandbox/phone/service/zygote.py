@@ -13,11 +13,13 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["die_with_parent", "main"]
+__all__ = ["Zygote", "die_with_parent", "launch", "main"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -26,6 +28,29 @@ def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies (prctl(2), Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Zygote:
+    """A started zygote: its process, and the switchboard's end of its control socket."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+
+
+def launch() -> Zygote:
+    """Start the zygote; it says `ready` on its control socket when it has imported everything."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.phone.service.zygote", str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        # Threads of a BLAS do not survive a fork, and nothing here is large enough for one.
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )
+    theirs.close()
+    return Zygote(process, ours)
 
 
 def _child(order: dict[str, Any], commands: int, events: int, parent: int) -> None:
@@ -96,4 +121,6 @@ def main(control: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    # The switchboard may be gone before it was told anything: a mistake on its command line.
+    with contextlib.suppress(ConnectionError):
+        main(socket.socket(fileno=int(sys.argv[1])))
