@@ -11,8 +11,8 @@ from sandbox.explain import IncomingCall
 CALLER, NUMBER = "+15550001", "+15559999"
 
 
-def trunk(name: str = "ST_a", **fields: Any) -> api.SIPInboundTrunkInfo:
-    return api.SIPInboundTrunkInfo(sip_trunk_id=name, **fields)
+def trunk(id_: str = "ST_a", **fields: Any) -> api.SIPInboundTrunkInfo:
+    return api.SIPInboundTrunkInfo(sip_trunk_id=id_, **fields)
 
 
 def direct(
