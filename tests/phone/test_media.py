@@ -26,7 +26,9 @@ async def test_tones_both_ways_in_each_codec(alice: Line, bob: Line, codec: str)
         call.hears_tone(700, at_least=0.3), other.hears_tone(440, at_least=0.3)
     )
     assert heard.data["hz"] == pytest.approx(700, abs=3)
-    assert other_heard.data["level_dbov"] == pytest.approx(-12, abs=1)
+    # On a busy machine the first frames have gaps; later ones have not.
+    assert other_heard.data["level_dbov"] == pytest.approx(-12, abs=5)
+    assert await other.level_in() == pytest.approx(-12, abs=1)
     assert (await call.stats()).codec == codec
     assert codec in call.invite.body
     assert not any(c in call.invite.body for c in {"PCMU", "PCMA", "G722"} - {codec})
@@ -53,8 +55,8 @@ async def test_a_tone_stops_and_another_begins(talk: Talk) -> None:
     call, other = talk
     await other.hears_silence()
     await call.play_tone(1000, level_dbov=-20)
-    event = await other.hears_tone(1000)
-    assert event.data["level_dbov"] == pytest.approx(-20, abs=1)
+    await other.hears_tone(1000, at_least=0.2)
+    assert await other.level_in() == pytest.approx(-20, abs=1)
     with pytest.raises(DeadlineMissed, match="to hear 700 Hz"):
         await other.hears_tone(700, within=0.3)
     with pytest.raises(DeadlineMissed):
