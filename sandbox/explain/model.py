@@ -30,6 +30,7 @@ _WIRE = {
     Outcome.UNAUTHORIZED: '100, 401 "Unauthorized"',
     Outcome.CRASH: "100, 180, then 503: livekit-server is gone, and every room with it",
 }
+_LONGEST_PIN = 16
 _PIN_ROOM = "200, the PIN prompt; in the room some 1.5 s after the #"
 
 
@@ -155,6 +156,11 @@ def _rules(case: _Case, trunk_id: str, ids: Sequence[str]) -> Explanation:
             Outcome.PIN_PROMPT,
             f"rule {first.sip_dispatch_rule_id} wins and has a PIN",
             won=won,
+        )
+    if len(case_call.pin) > _LONGEST_PIN:
+        return case.done(
+            Outcome.WRONG_PIN,
+            f"{len(case_call.pin)} digits were entered, and livekit-sip takes {_LONGEST_PIN}",
         )
     case.rule_match = match_rules(case.rules, case_call, trunk_id, ids)
     second = case.rule_match.winner

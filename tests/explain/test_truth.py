@@ -10,37 +10,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
 from livekit import api
 
 from sandbox import Stack
 from sandbox.explain import Outcome
+from tests.explain.conftest import empty_rooms
 from tests.explain.generate import case
 from tests.explain.stage import differences, joined, place, write
 
 CONFIGURATIONS = int(os.environ.get("SANDBOX_EXPLAIN_CONFIGURATIONS", "20"))
 FIRST_SEED = int(os.environ.get("SANDBOX_EXPLAIN_SEED", "1"))
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def client(sandbox_stack: Stack) -> AsyncIterator[api.LiveKitAPI]:
-    if not sandbox_stack.endpoints.redis_address:
-        pytest.skip("the deployment's redis is out of reach")
-    ends = sandbox_stack.endpoints
-    async with api.LiveKitAPI(ends.livekit_url, ends.api_key, ends.api_secret) as made:
-        yield made
-        await write(sandbox_stack, [], [])
-        await _empty(made)
-
-
-async def _empty(client: api.LiveKitAPI) -> None:
-    listed = await client.room.list_rooms(api.ListRoomsRequest())
-    await asyncio.gather(
-        *(client.room.delete_room(api.DeleteRoomRequest(room=room.name)) for room in listed.rooms)
-    )
 
 
 @pytest.mark.timeout(60 + 4 * CONFIGURATIONS)
@@ -65,7 +47,7 @@ async def test_livekit_server_does_what_explain_predicts(
             wrong += [f"seed {seed}: {text}" for text in differences(predicted, seen)]
             if predicted.outcome is not Outcome.ROOM:
                 outside.append((seed, predicted.call.call_id))
-        await _empty(client)
+        await empty_rooms(client)
     # Who was listened to for half a second must not have come in later either.
     wrong += [
         f"seed {seed}: {call_id} joined a room after all"

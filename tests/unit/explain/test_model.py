@@ -41,6 +41,7 @@ PINS = [direct("SDR_open", "open", **ON), direct("SDR_pin", "safe", "1234", **ON
         (PLAIN, PINS, {"pin": ""}, Outcome.ROOM),
         (PLAIN, PINS, {"pin": "9"}, Outcome.WRONG_PIN),
         (PLAIN, PINS[1:], {"pin": ""}, Outcome.WRONG_PIN),
+        (PLAIN, [direct(pin="1" * 17, **ON)], {"pin": "1" * 17}, Outcome.WRONG_PIN),
         # Nobody asks, so what would be entered does not matter.
         (PLAIN, PINS[:1], {"pin": "9"}, Outcome.ROOM),
         (PLAIN, [direct(hide_phone_number=True, **ON)], {"from_user": ""}, Outcome.CRASH),
