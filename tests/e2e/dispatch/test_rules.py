@@ -35,7 +35,7 @@ async def test_the_caller_has_exactly_the_attributes_of_its_call(sandbox: Sandbo
         "sip.callIDFull": call.sip_call_id,
         "sip.callTag": call.invite.from_tag,
         "sip.callStatus": "ringing",
-        "sip.hostname": "127.0.0.1",
+        "sip.hostname": sandbox.endpoints.phone_host,
         "sip.phoneNumber": caller,
         "sip.ruleID": number.rule_id,
         "sip.trunkID": number.trunk_id,

@@ -73,7 +73,7 @@ async def test_the_invite_says_who_calls_whom(sandbox: Sandbox) -> None:
     host, port = line.address.split(":")
     assert invite.start_line == f"INVITE sip:{line.number}@{host}:{port};transport=udp SIP/2.0"
     assert invite.header("From") == (
-        f'"{number}" <sip:{number}@127.0.0.1;transport=udp>;tag={out.call_id}'
+        f'"{number}" <sip:{number}@{sandbox.endpoints.sip_host};transport=udp>;tag={out.call_id}'
     )
     assert invite.header("To") == f"<sip:{line.number}@{line.address};transport=udp>"
     assert invite.header("CSeq") == "1 INVITE"
