@@ -134,11 +134,11 @@ func (o *outboundCall) join(ctx context.Context) *failure {
 	if err != nil {
 		return &failure{err: psrpc.NewError(psrpc.Internal, fmt.Errorf("could not join the room: %w", err)), why: "join-failed"}
 	}
-	go func() {
-		if err := o.leg.Room().Publish(); err != nil {
-			o.log.Info("could not publish", "err", err)
-		}
-	}()
+	if err := o.leg.Room().Publish(); err != nil {
+		// Most likely the room or the participant went away again; if so the
+		// dialing finds out.
+		o.log.Info("could not publish", "err", err)
+	}
 	return nil
 }
 

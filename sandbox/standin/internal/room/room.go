@@ -60,6 +60,11 @@ type Room struct {
 
 // Join enters the room. It returns when the server has let the participant in.
 func Join(ctx context.Context, p Params) (*Room, error) {
+	for k, v := range p.Attributes {
+		if v == "" {
+			delete(p.Attributes, k) // an empty attribute is none
+		}
+	}
 	token := p.Token
 	if token == "" {
 		var err error

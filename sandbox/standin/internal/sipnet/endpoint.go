@@ -83,7 +83,8 @@ func Listen(cfg Config) (*Endpoint, error) {
 	}, nil
 }
 
-// Serve starts reading. Handlers run on a goroutine each.
+// Serve starts reading. The handler of an INVITE runs on a goroutine of its
+// own, that of other requests must not block.
 func (e *Endpoint) Serve(h Handler) {
 	e.handle = h
 	e.wg.Add(2)
@@ -153,7 +154,11 @@ func (e *Endpoint) receiveRequest(req *sip.Request, flow Flow) {
 		acked: make(chan struct{}), done: make(chan struct{})}
 	e.servers[key] = tx
 	e.mu.Unlock()
-	go e.handle(tx)
+	if method == "INVITE" {
+		go e.handle(tx)
+		return
+	}
+	e.handle(tx) // quick, and so answers keep the order of the requests
 }
 
 // replyFlow is where answers go: the connection of a TCP request; for UDP the
