@@ -142,7 +142,7 @@ def _rules(case: _Case, trunk_id: str, ids: Sequence[str]) -> Explanation:
     first = case.rule_match.winner
     if first is None:
         return _nobody(case)
-    broken = _cannot_hide(case, first)
+    broken = _cannot_hide(case, first, asked=bool(pin_of(first)))
     if broken is not None:
         return broken
     if not pin_of(first):
@@ -167,14 +167,17 @@ def _rules(case: _Case, trunk_id: str, ids: Sequence[str]) -> Explanation:
     if second is None:
         entered = "a bare #" if case_call.pin == "" else "this PIN"
         return case.done(Outcome.WRONG_PIN, f"no rule in reach takes {entered}")
-    return _cannot_hide(case, second) or _room(case, second)
+    return _cannot_hide(case, second, entered=True) or _room(case, second)
+
+
+_REFUSED = '100, 180, 503 "Try again later"'
 
 
 def _rule_error(case: _Case, error: str) -> Explanation:
     return case.done(
         Outcome.ERROR,
         f"livekit-server refuses all rules in reach of the call: {error}",
-        wire='100, 180, 503 "Try again later"',
+        wire=_REFUSED,
     )
 
 
@@ -188,7 +191,10 @@ def _nobody(case: _Case) -> Explanation:
     )
 
 
-def _cannot_hide(case: _Case, rule: SIPDispatchRuleInfo) -> Explanation | None:
+def _cannot_hide(
+    case: _Case, rule: SIPDispatchRuleInfo, *, asked: bool = False, entered: bool = False
+) -> Explanation | None:
+    """What goes wrong when `rule` hides the caller; `asked`: it only has its PIN asked for yet."""
     if not rule.hide_phone_number:
         return None
     hidden = hidden_caller(case.call.from_user)
@@ -199,9 +205,12 @@ def _cannot_hide(case: _Case, rule: SIPDispatchRuleInfo) -> Explanation | None:
             f"rule {name} hides the caller's number, the From header has no user, and "
             "livekit-server 1.13.5 panics on it (slice bounds out of range)",
         )
-    if hidden.error:
-        return _rule_error(
-            case, f"rule {name} hides the caller's number, which is cut inside a letter"
+    if hidden.error and not asked:
+        return case.done(
+            Outcome.ERROR,
+            f"rule {name} hides the caller's number by cutting it inside a letter, and "
+            f"livekit-server fails: {hidden.error}",
+            wire="200, the PIN prompt, then BYE" if entered else _REFUSED,
         )
     return None
 

@@ -155,8 +155,12 @@ def _seen(dialled: Dialled, event: Event | None, keyed: bool) -> Seen:
 
 def differences(predicted: Explanation, seen: Seen) -> list[str]:
     """What the model got wrong about a call."""
-    if seen.outcome is not predicted.outcome:
-        return [f"outcome: predicted {predicted.outcome}, saw {seen.outcome} {seen.statuses}"]
+    outcome = predicted.outcome
+    if outcome is Outcome.ERROR and 200 in seen.statuses:
+        # An error behind the PIN prompt ends an answered call, as a wrong PIN does.
+        outcome = Outcome.WRONG_PIN
+    if seen.outcome is not outcome:
+        return [f"outcome: predicted {outcome}, saw {seen.outcome} {seen.statuses}"]
     won = predicted.grant
     if predicted.outcome is not Outcome.ROOM or won is None:
         return []

@@ -48,6 +48,8 @@ PINS = [direct("SDR_open", "open", **ON), direct("SDR_pin", "safe", "1234", **ON
         (PLAIN, [direct(hide_phone_number=True, pin="1", **ON)], {"from_user": ""}, Outcome.CRASH),
         (PLAIN, [direct(hide_phone_number=True, **ON)], {"from_user": "zoë"}, Outcome.ERROR),
         (PLAIN, [direct(hide_phone_number=True, **ON)], {"from_user": "anna-zoë"}, Outcome.ROOM),
+        (PLAIN, [direct(hide_phone_number=True, pin="1", **ON)], {"from_user": "zoë", "pin": "1"},
+         Outcome.ERROR),
     ],
 )  # fmt: skip
 def test_the_outcome(
