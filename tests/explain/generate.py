@@ -21,7 +21,6 @@ CALLERS = (
     "+19990001", "19990001", "+1 999 0001", "+1-999-0001", "+19990002", "19990002", "anonymous",
     "bob", "Bob", "911", "99999", "zoë",
 )  # fmt: skip
-#: What a SIP user part carries as it is; blanks and parentheses only fit into trunks and rules.
 SOURCES = ("127.0.0.1", "127.0.0.2", "127.1.0.9")
 ADDRESSES = (
     "127.0.0.1", "127.0.0.2", "127.0.0.0/24", "127.0.0.7/8", "10.0.0.0/8", "0.0.0.0/0",
@@ -58,9 +57,9 @@ def _trunk(rng: random.Random, number: int) -> api.SIPInboundTrunkInfo:
         allowed_addresses=_some(rng, ADDRESSES, 0.4),
     )
     draw = rng.random()
-    if draw < 0.4:
+    if draw < 0.3:
         trunk.auth_username = "pbx"
-    if 0.05 < draw < 0.45:
+    if 0.05 < draw < 0.35:
         trunk.auth_password = "right"
     if rng.random() < 0.4:
         trunk.include_headers = rng.choice((1, 1, 2))  # type: ignore[assignment]
@@ -100,9 +99,9 @@ def _rule(rng: random.Random, number: int, trunks: Sequence[str]) -> api.SIPDisp
         sip_dispatch_rule_id=f"SDR_{number}",
         name=f"rule {number}" if rng.random() < 0.7 else "",
         rule=inner,
-        trunk_ids=_some(rng, [*trunks, "ST_gone"], 0.6, min(2, len(trunks) + 1)),
+        trunk_ids=_some(rng, [*trunks, *trunks, "ST_gone"], 0.5, 1 + bool(trunks)),
         inbound_numbers=_some(rng, CALLERS, 0.25),
-        numbers=_some(rng, CALLED, 0.25),
+        numbers=_some(rng, CALLED, 0.2),
         hide_phone_number=rng.random() < 0.15,
         metadata=rng.choice(("", "of the rule")),
         attributes=rng.choice(({}, {"tier": "gold", "order": "none"}, {"sip.phoneNumber": "rule"})),
@@ -115,12 +114,21 @@ def _rule(rng: random.Random, number: int, trunks: Sequence[str]) -> api.SIPDisp
     return rule
 
 
-def _call(rng: random.Random, number: int) -> IncomingCall:
-    called = [number for number in CALLED if not set(number) & set(" ()")]
-    callers = [number for number in CALLERS if not set(number) & set(" ()")]
+def _fits(number: str) -> bool:
+    """Whether a SIP user part carries it as it is."""
+    return not set(number) & set(" ()")
+
+
+def _call(
+    rng: random.Random, number: int, wanted: Sequence[str], known: Sequence[str]
+) -> IncomingCall:
+    called = [number for number in CALLED if _fits(number)]
+    callers = [number for number in CALLERS if _fits(number)]
+    to = rng.choice(wanted) if wanted and rng.random() < 0.6 else rng.choice(called)
+    caller = rng.choice(known) if known and rng.random() < 0.6 else rng.choice(callers)
     headers = [(name, rng.choice(("one", "two", "Zoë", ""))) for name in rng.choices(HEADERS, k=3)]
     draw = rng.random()
-    if draw < 0.55:
+    if draw < 0.35:
         credentials = None
     elif draw < 0.9:
         credentials = Credentials(username="pbx", password="right")
@@ -129,8 +137,8 @@ def _call(rng: random.Random, number: int) -> IncomingCall:
         credentials = Credentials(username=wrong[0], password=wrong[1])
     pin = rng.choice((*PINS, "99", "")) if rng.random() < 0.4 else None
     return IncomingCall(
-        from_user=rng.choice(callers),
-        to_user=rng.choice(called[:3]) if rng.random() < 0.6 else rng.choice(called),
+        from_user=caller,
+        to_user=to,
         from_host=rng.choice(HOSTS),
         to_host="127.0.0.1",
         source=rng.choice(SOURCES),
@@ -148,4 +156,10 @@ def case(seed: int, *, calls: int = 3) -> Case:
     trunks = [_trunk(rng, i) for i in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))]
     ids = [trunk.sip_trunk_id for trunk in trunks]
     rules = [_rule(rng, i, ids) for i in range(rng.choice((0, 1, 1, 2, 2, 3, 4)))]
-    return Case(tuple(trunks), tuple(rules), tuple(_call(rng, i) for i in range(calls)))
+    wanted = [n for trunk in trunks for n in trunk.numbers if _fits(n)]
+    wanted += [n for one in rules for n in one.numbers if _fits(n)]
+    known = [n for trunk in trunks for n in trunk.allowed_numbers if _fits(n)]
+    known += [n for one in rules for n in one.inbound_numbers if _fits(n)]
+    return Case(
+        tuple(trunks), tuple(rules), tuple(_call(rng, i, wanted, known) for i in range(calls))
+    )
