@@ -70,15 +70,11 @@ def setup() -> None:
 @_fails_plainly
 def up(engine: str, name: str, keep_logs: Path | None) -> None:
     """Bring the stack up and stay in front with its live event log; Ctrl-C takes it down."""
-    if any(stack.name == name for stack in registry.running()):
-        raise UsageError(
-            f"a stack named {name!r} is up already",
-            remedy="`sandbox status` shows it, `sandbox down` ends it, --name runs a second one",
-        )
     sys.exit(asyncio.run(_up(engine, name, keep_logs)))
 
 
 async def _up(engine: str, name: str, keep_logs: Path | None) -> int:
+    state = registry.claim(name)
     run_dir = keep_logs or Path(tempfile.mkdtemp(prefix="livekit-sip-sandbox-"))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -88,11 +84,10 @@ async def _up(engine: str, name: str, keep_logs: Path | None) -> int:
     stack = Stack(StackOptions(engine=engine, run_dir=run_dir, name=name), timeline)
     if stack.why:
         console.print(f"[dim]engine {stack.why}[/]")
-    state: Path | None = None
     try:
         started = time.monotonic()
         endpoints = await stack.start()
-        state = registry.write(name, endpoints)
+        registry.publish(state, name, endpoints)
         for path in (state, *(() if keep_logs else (run_dir,))):
             stack.watch_path(path)
         console.print(f"[bold green]up[/] in {time.monotonic() - started:.2f} s\n")
@@ -102,8 +97,7 @@ async def _up(engine: str, name: str, keep_logs: Path | None) -> int:
         await stop.wait()
     finally:
         await stack.stop()
-        if state is not None:
-            registry.forget(state)
+        registry.forget(state)
         if keep_logs is None:
             shutil.rmtree(run_dir, ignore_errors=True)
     console.print("all down, nothing left", style="bold green")
@@ -155,6 +149,10 @@ def _one(name: str | None) -> registry.RunningStack:
 def status(name: str | None, output: str) -> None:
     """Show the endpoints of the running stack (exit 1 when none is up)."""
     stack = _one(name)
+    if not stack.env:
+        raise UsageError(
+            f"stack {stack.name!r} is being started by process {stack.pid}", remedy="try again"
+        )
     if output == "env":
         for key, value in stack.env.items():
             click.echo(f"export {key}={shlex.quote(value)}")

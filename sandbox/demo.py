@@ -35,7 +35,7 @@ class _Steps:
     def done(self, text: str) -> None:
         now = time.monotonic()
         took = f"{now - self._last:.2f} s"
-        self._console.print(f"  [green]✓[/] {text:<66} [dim]{took:>8}[/]")
+        self._console.print(f"  [green]✓[/] {text:<76} [dim]{took:>8}[/]")
         self._last = now
 
     def title(self, text: str) -> None:

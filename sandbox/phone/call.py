@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import DeadlineMissed, PhoneError
+from sandbox.errors import CallFailed, DeadlineMissed, PhoneError
 from sandbox.phone import protocol
 from sandbox.phone.link import HeaderInput, header_list
 from sandbox.phone.message import SipMessage
@@ -113,17 +113,50 @@ class Call(Progress):
         """Give up a call that was not answered yet (CANCEL, RFC 3261 section 9)."""
         await self.hang_up(headers=headers)
 
-    async def reinvite(self, *, headers: HeaderInput = None) -> None:
-        """Send a re-INVITE that changes nothing."""
-        await self._ask("reinvite", protocol.Reinvite(headers=header_list(headers)))
+    async def reinvite(self, *, headers: HeaderInput = None, within: float = 5.0) -> SipMessage:
+        """Send a re-INVITE that changes nothing; returns when it was answered.
 
-    async def hold(self) -> None:
-        """Put the other side on hold: a re-INVITE with `a=sendonly` (RFC 3264 section 8.4)."""
-        await self._ask("reinvite", protocol.Reinvite(kind="hold"))
+        Raises:
+            CallFailed: it was refused.
+            DeadlineMissed: it was not answered.
+        """
+        return await self._reinvite(protocol.Reinvite(headers=header_list(headers)), within)
 
-    async def unhold(self) -> None:
-        """Resume: a re-INVITE with `a=sendrecv`."""
-        await self._ask("reinvite", protocol.Reinvite(kind="unhold"))
+    async def hold(self, *, within: float = 5.0) -> SipMessage:
+        """Put the other side on hold: a re-INVITE with `a=sendonly` (RFC 3264 section 8.4).
+
+        Raises:
+            CallFailed: it was refused.
+            DeadlineMissed: it was not answered.
+        """
+        return await self._reinvite(protocol.Reinvite(kind="hold"), within)
+
+    async def unhold(self, *, within: float = 5.0) -> SipMessage:
+        """Resume: a re-INVITE with `a=sendrecv`.
+
+        Raises:
+            CallFailed: it was refused.
+            DeadlineMissed: it was not answered.
+        """
+        return await self._reinvite(protocol.Reinvite(kind="unhold"), within)
+
+    async def _reinvite(self, request: protocol.Reinvite, within: float) -> SipMessage:
+        ours = [m.cseq for m in self.messages if m.direction == "sent" and m.is_request]
+        before = max(ours, default=0)
+        await self._ask("reinvite", request)
+        answer = await self.sip(
+            "received",
+            lambda m: m.method == "INVITE" and m.status >= 200 and m.cseq > before,
+            within=within,
+            expected="an answer to the re-INVITE",
+        )
+        if answer.status >= 300:
+            raise CallFailed(
+                f"the re-INVITE was refused with {answer.status} {answer.reason}",
+                status=answer.status,
+                reason=answer.reason,
+            )
+        return answer
 
     async def transfer(self, uri: str, *, headers: HeaderInput = None) -> None:
         """Ask the other side to call `uri` instead (REFER, RFC 3515)."""

@@ -108,7 +108,7 @@ class Progress(Hearing):
         at, raw = event.at, event.data["raw"]
         return next(m for m in self._messages if m.at == at and m.raw == raw)
 
-    async def _sip(
+    async def sip(
         self,
         direction: str | None,
         test: Callable[[SipMessage], bool],
@@ -117,6 +117,12 @@ class Progress(Hearing):
         expected: str,
         or_event: Callable[[Event], bool] = lambda event: False,
     ) -> SipMessage:
+        """Wait for a message that passes `test`; `direction` is `sent`, `received` or None.
+
+        Raises:
+            DeadlineMissed: it did not come.
+        """
+
         def match(event: Event) -> bool:
             if not self.mine(event):
                 return False
@@ -142,7 +148,7 @@ class Progress(Hearing):
         Raises:
             DeadlineMissed: it did not come.
         """
-        return await self._sip(
+        return await self.sip(
             None,
             lambda m: m.status == status and m.method == method,
             within=within,
@@ -155,7 +161,7 @@ class Progress(Hearing):
         Raises:
             DeadlineMissed: it did not come.
         """
-        return await self._sip(
+        return await self.sip(
             None,
             lambda m: m.status >= 200 and m.method == method,
             within=within,
@@ -168,7 +174,7 @@ class Progress(Hearing):
         Raises:
             DeadlineMissed: it did not come.
         """
-        return await self._sip(
+        return await self.sip(
             None,
             lambda m: m.method == "INVITE" and m.status >= 200 and m.status not in (401, 407),
             within=within,
@@ -184,7 +190,7 @@ class Progress(Hearing):
         Raises:
             DeadlineMissed: it did not come.
         """
-        return await self._sip(
+        return await self.sip(
             direction,
             lambda m: m.is_request and m.method == method,
             within=within,
@@ -197,7 +203,7 @@ class Progress(Hearing):
         Raises:
             DeadlineMissed: it did not come.
         """
-        return await self._sip(
+        return await self.sip(
             None,
             lambda m: m.status >= 200 and (m.method, m.cseq) == (request.method, request.cseq),
             within=within,

@@ -8,9 +8,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.errors import UsageError
 from sandbox.stack.endpoints import Endpoints
 
-__all__ = ["RunningStack", "forget", "running", "write"]
+__all__ = ["RunningStack", "claim", "forget", "publish", "running"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class RunningStack:
     Attributes:
         name: as given by `--name`.
         pid: of the `sandbox up` process.
-        env: its endpoints, as environment variables.
+        env: its endpoints, as environment variables; `{}` while it is being started.
         path: the file that tells of it.
     """
 
@@ -30,9 +31,9 @@ class RunningStack:
     path: Path
 
 
-def _folder() -> Path:
+def _file(name: str) -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(base) / f"livekit-sip-sandbox-{os.getuid()}"
+    return Path(base) / f"livekit-sip-sandbox-{os.getuid()}-{name}.json"
 
 
 def _start_time(pid: int) -> str:
@@ -53,38 +54,61 @@ def _alive(pid: int, started: str) -> bool:
     return not started or _start_time(pid) == started
 
 
-def write(name: str, endpoints: Endpoints) -> Path:
-    """Tell that this process runs the stack `name`; returns the file that says so."""
-    folder = _folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
-    content = {
-        "name": name,
-        "pid": os.getpid(),
-        "started": _start_time(os.getpid()),
-        "env": endpoints.env(),
-    }
+def claim(name: str) -> Path:
+    """Take the name `name` for a stack that this process is about to start.
+
+    Returns:
+        The file that tells of it; `publish` fills in the endpoints, `forget` removes it.
+
+    Raises:
+        UsageError: a stack of this name runs, or is being started.
+    """
+    running()  # sweeps the files of the dead
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"{name!r} is no name for a stack", remedy="use letters, digits, - and _")
+    path = _file(name)
     part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(content))
+    part.write_text(_content(name, {}))
     part.chmod(0o600)
-    part.rename(path)
+    try:
+        # A link appears whole, and only if there is none: of two that start, one gets the name.
+        os.link(part, path)
+    except FileExistsError:
+        raise UsageError(
+            f"a stack named {name!r} is up already, or just being started",
+            remedy="`sandbox status` shows it, `sandbox down` ends it, --name runs a second one",
+        ) from None
+    finally:
+        part.unlink()
     return path
 
 
+def publish(path: Path, name: str, endpoints: Endpoints) -> None:
+    """Tell where the stack of a claimed name listens."""
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(_content(name, endpoints.env()))
+    part.chmod(0o600)
+    part.rename(path)
+
+
+def _content(name: str, env: dict[str, str]) -> str:
+    pid = os.getpid()
+    return json.dumps({"name": name, "pid": pid, "started": _start_time(pid), "env": env})
+
+
 def forget(path: Path) -> None:
-    """Remove the file, and its folder when it was the last."""
+    """Remove the file."""
     path.unlink(missing_ok=True)
-    try:
-        path.parent.rmdir()
-    except OSError:
-        return
 
 
 def running() -> list[RunningStack]:
     """The stacks that run now; files of dead ones are removed on the way."""
     found = []
-    for path in sorted(_folder().glob("*.json")):
+    for path in sorted(_file("").parent.glob(_file("*").name)):
         try:
+            # The temp folder is everybody's: a file of somebody else's tells nothing.
+            if path.stat().st_uid != os.getuid():
+                continue
             content = json.loads(path.read_text())
             pid, started = int(content["pid"]), str(content["started"])
         except (OSError, ValueError, KeyError):

@@ -14,7 +14,7 @@ import pytest_asyncio
 from sandbox.stack.stack import Stack
 from sandbox.timeline import Timeline
 
-from .cases import LEFT_OUT
+from .cases import LEFT_OUT, SLOW
 from .replay import Ground
 
 
@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             properties = dict(getattr(report, "user_properties", ()))
             if found and "conformance" in properties:
                 verdicts[found[1]] = str(properties["conformance"])
-            elif found and found[1] in LEFT_OUT:
+            elif found and outcome == "skipped":
                 verdicts[found[1]] = "left out"
             elif found and getattr(report, "failed", False):
                 verdicts.setdefault(found[1], "broken")
@@ -56,4 +56,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name in sorted(k for k, v in verdicts.items() if v == verdict):
             terminalreporter.write_line(f"  {verdict:<10} {name}")
     for name in sorted(k for k, v in verdicts.items() if v == "left out"):
-        terminalreporter.write_line(f"  left out   {name:<32} {LEFT_OUT[name]}")
+        terminalreporter.write_line(f"  left out   {name:<32} {(LEFT_OUT | SLOW)[name]}")

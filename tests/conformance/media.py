@@ -136,6 +136,11 @@ class Media(asyncio.DatagramProtocol):
         seen.ended = seen.ended or bool(flags & 0x80)
         seen.packets += 1
 
+    @property
+    def sending(self) -> bool:
+        """Whether it was told to send."""
+        return self._sender is not None
+
     # --- out -------------------------------------------------------------------------------
 
     def start(self, target: tuple[str, int], payload_type: int) -> None:

@@ -26,7 +26,8 @@ class Step:
     Attributes:
         at: seconds since the recording began.
         kind: what we do: `api`, `join`, `publish`, `leave`, `tx`, `snap`, `do`; or what we see:
-            `rx`, `answered` (an API call), `room` (an event at a peer), `hears` (the phone).
+            `rx`, `answered` (an API call), `room` (an event at a peer), `hears` and
+            `keys` (the phone).
         data: the entry itself.
         index: of `api` and `answered`: which call; of `tx` and `rx`: which message.
     """
@@ -110,7 +111,9 @@ class Recording:
     def _steps(self) -> Iterator[Step]:
         for index, call in enumerate(self.api):
             yield Step(call["t"], "api", call, index)
-            yield Step(call["t"] + call["dur"], "answered", call, index)
+            # Times are rounded: an answer came before what was asked next.
+            done = max(call["t"], call["t"] + call["dur"] - 0.002)
+            yield Step(done, "answered", call, index)
         for index, entry in enumerate(self.sip):
             yield Step(entry["t"], entry["dir"], entry, index)
         for event in self.room_events:
@@ -121,6 +124,8 @@ class Recording:
         for index, stream in enumerate(self.rtp):
             if stream.get("first_loud") is not None:
                 yield Step(stream["first_loud"], "hears", stream, index)
+            for count, key in enumerate(stream["dtmf_rx"], start=1):
+                yield Step(key["t_last"], "keys", count, index)
 
 
 def names() -> list[str]:

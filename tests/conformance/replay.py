@@ -8,8 +8,8 @@ import re
 import secrets
 import string
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from sandbox.telephony.numbers import NumberBlock
 from sandbox.telephony.peer import Peer
 from sandbox.timeline import Event, Timeline
 
-from .cases import Press, Publish, Tune
+from .cases import FallSilent, Press, Publish, Tune
 from .line import Line, open_line
 from .media import Media
 from .message import (
@@ -75,6 +75,7 @@ class _Seen:
     answers: dict[int, Answer] = field(default_factory=dict)
     messages: dict[Key, list[Message]] = field(default_factory=lambda: defaultdict(list))
     moments: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     ringing: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
     snaps: dict[int, list[str]] = field(default_factory=dict)
 
@@ -115,6 +116,7 @@ class Replay:
         self._timeline = ground.timeline
         self._twirp = Twirp(ground.endpoints, ground.http)
         self.mark = self._timeline.mark()
+        self._end: int | None = None
         self._lines: dict[str, Line] = {}
         self._line_of: dict[str, str] = {}
         self._media_of: dict[str, Media] = {}
@@ -128,6 +130,12 @@ class Replay:
         for index, entry in enumerate(recording.sip):
             if entry["dir"] == "rx":
                 self._recorded_rx[self._keys[index]].append(index)
+        self._answers_due = {
+            (message.call_id, message.cseq, message.is_request)
+            for entry, message in zip(recording.sip, self._parsed, strict=True)
+            if entry["dir"] == "tx"
+        }
+        self._sent: set[tuple[str, str, bool]] = set()
         self._watched: set[int] = set()
 
     # --- names -----------------------------------------------------------------------------
@@ -142,8 +150,11 @@ class Replay:
         """Bind our ports, and name what is ours before anything is sent."""
         recording, ends, host = self.recording, self._ground.endpoints, self._ground.host
         service = (ends.sip_host, ends.sip_port)
+        spoken = json.dumps(recording.sip)
         for recorded, transport in recording.own_ports().items():
-            line = await open_line(transport, host, service, self._receive)
+            # A port that is only named in a trunk had nobody there who recorded.
+            receive = self._receive if f":{recorded}" in spoken else lambda text, at: None
+            line = await open_line(transport, host, service, receive)
             self._lines[recorded] = line
             self.names.learn("ua", f"127.0.0.1:{recorded}", f"{host}:{line.port}")
         for recorded in recording.media_ports():
@@ -151,6 +162,8 @@ class Replay:
             await media.open(host)
             self.media.append(media)
             self._media_of[recorded] = media
+        for text in self.tune.alike:
+            self.names.alike(text)
         self.names.learn("sip", SERVICE, ends.sip_address, numbered=False)
         if host != "127.0.0.1":
             self.names.learn("host", "127.0.0.1", host)
@@ -184,6 +197,8 @@ class Replay:
             await self._open()
             await self._play()
         finally:
+            # What taking down brings about is not part of it.
+            self._end = self._timeline.mark()
             unsubscribe()
             await self._close()
 
@@ -192,11 +207,15 @@ class Replay:
         waiting: list[Step] = []
         last = 0.0
         for position, step in enumerate(steps):
+            if step.at > self.tune.until:
+                break
             if not step.ours:
                 waiting.append(step)
                 continue
             await self._see(waiting, last)
             await self._watch_silence(step.at)
+            if step.kind == "api" and step.data["method"].startswith("RoomService/"):
+                await self._until(self._settled, _IMPATIENCE)
             gap = step.at - (steps[position - 1].at if position else 0.0)
             pause = gap if self.tune.pace is None else min(gap, self.tune.pace)
             if self.tune.pace is None:
@@ -227,11 +246,15 @@ class Replay:
         elif step.kind == "snap":
             await self._snap(step)
         elif isinstance(step.data, Press):
-            self.seen.moments.setdefault("key 0", time.monotonic())
-            media = self.media[-1 if "key 0" in self.seen.moments and len(self.media) > 1 else 0]
+            self._moment("key", time.monotonic())
+            media = next(m for m in reversed(self.media) if m.sending)
             for key in step.data.keys:
                 media.press(key, step.data.milliseconds)
             await asyncio.wait_for(media.pressed.wait(), 10)
+            self._moment("pressed", time.monotonic())
+        elif isinstance(step.data, FallSilent):
+            for media in self.media:
+                media.stop()
         elif isinstance(step.data, Publish):
             await next(iter(self._peers.values())).publish_dtmf(step.data.digits)
 
@@ -264,9 +287,19 @@ class Replay:
                 continue
         return True
 
+    def _settled(self) -> bool:
+        """Whether a SIP participant has joined, if a call is under way."""
+        return not self.seen.messages or any(
+            event.name == "webhook.participant_joined"
+            and event.data.get("participant", {}).get("kind") == "SIP"
+            for event in self._events()
+        )
+
     def _describe(self, step: Step) -> str:
         if step.kind == "rx":
             return f"SIP {self._parsed[step.index].start} [{self._parsed[step.index].cseq}]"
+        if step.kind == "keys":
+            return f"telephone-event {step.data} at the phone"
         if step.kind == "hears":
             return f"audio at the phone (stream {step.index})"
         data = {k: v for k, v in step.data.items() if k not in ("t", "who", "attributes")}
@@ -279,6 +312,9 @@ class Replay:
             before = [i for i in self._recorded_rx[key] if i <= step.index]
             wanted = len(collapsed([self._parsed[i] for i in before]))
             return lambda: len(collapsed(self.seen.messages[key])) >= wanted
+        if step.kind == "keys":
+            keys = self.media[step.index].keys
+            return lambda: sum(key.ended for key in keys.values()) >= int(step.data)
         if step.kind == "hears":
             media = self.media[step.index] if step.index < len(self.media) else None
             return lambda: media is None or self._phone_hears(step.index)
@@ -343,12 +379,30 @@ class Replay:
             return any(abs(hz - _PEER_HZ) < 15 for hz in self.media[index].tones)
         return self.media[index].loud_at is not None
 
+    def _events(self) -> Sequence[Event]:
+        """What happened on the timeline while this was played."""
+        events = self._timeline.since(self.mark)
+        return events if self._end is None else events[: self._end - self.mark]
+
+    def moments(self) -> Mapping[str, float]:
+        """When what happened, on the monotonic clock."""
+        joined = next(
+            (
+                event
+                for event in self._events()
+                if event.name == "room.participant_connected" and event.data["kind"] == 3
+            ),
+            None,
+        )
+        clock = time.time() - time.monotonic()
+        return self.seen.moments | ({"joined": joined.at - clock} if joined else {})
+
     def room_events(self, identity: str) -> list[Event]:
         """What our peers saw of the participant whose recorded identity is `identity`."""
         wanted = self.names.recorded_view(identity)
         return [
             event
-            for event in self._timeline.since(self.mark)
+            for event in self._events()
             if event.source == "room"
             and self.names.live_view(str(event.data.get("identity", ""))) == wanted
         ]
@@ -366,7 +420,7 @@ class Replay:
         """The DTMF that our peers received."""
         return [
             (event.data["digit"], event.data["code"])
-            for event in self._timeline.since(self.mark)
+            for event in self._events()
             if event.name == "room.dtmf"
         ]
 
@@ -374,14 +428,14 @@ class Replay:
         """The tones that our peers heard, in Hz."""
         return [
             float(event.data["hz"])
-            for event in self._timeline.since(self.mark)
+            for event in self._events()
             if event.name == "room.tone" and event.data["on"]
         ]
 
     def webhook(self, name: str, identity: str) -> Mapping[str, Any] | None:
         """The participant of the last webhook `name` about the recorded `identity`."""
         wanted = self.names.recorded_view(identity)
-        for event in reversed(self._timeline.since(self.mark)):
+        for event in reversed(self._events()):
             who = event.data.get("participant", {}) if event.name == f"webhook.{name}" else {}
             if who and self.names.live_view(who.get("identity", "")) == wanted:
                 return dict(who)
@@ -390,6 +444,8 @@ class Replay:
     # --- SIP -------------------------------------------------------------------------------
 
     def _receive(self, text: str, at: float) -> None:
+        if self._end is not None:
+            return
         message = Message.parse(text)
         call_id = self.names.recorded(message.call_id)
         if call_id == message.call_id and message.is_request:
@@ -400,11 +456,36 @@ class Replay:
         if known:
             position = min(len(self.seen.messages[key]), len(known) - 1)
             self._pair(self._parsed[known[position]], message)
+        if self._too_slow(key, text):
+            return
         self.seen.messages[key].append(message)
         if message.status == 180:
             self.seen.ringing[key].append(at)
-        self.seen.moments.setdefault(f"rx {message.status or message.method}", at)
+        if message.status == 200 and message.method == "INVITE":
+            self._start_media(call_id, outbound=False)
+        self._moment(f"rx {message.status or message.method}", at)
         self._changed.set()
+
+    def _too_slow(self, key: Key, text: str) -> bool:
+        """Whether this repeats what we answered when it was recorded, and have yet to answer now.
+
+        A busy machine makes us late; the repetition is our doing.
+        """
+        before = self.seen.messages[key]
+        if not before or before[-1].text != text:
+            return False
+        call_id, cseq, is_request, _ = key
+        number = cseq.split(" ")[0]
+        wanted = (call_id, cseq, False) if is_request else (call_id, f"{number} ACK", True)
+        if not is_request and before[-1].status != 200:
+            return False
+        return wanted in self._answers_due and wanted not in self._sent
+
+    def _moment(self, name: str, at: float) -> None:
+        """Note when something happened: for the first time, and for the how manieth."""
+        self.seen.moments.setdefault(name, at)
+        self.seen.counts[name] += 1
+        self.seen.moments[f"{name} #{self.seen.counts[name]}"] = at
 
     def _new_dialog(self, message: Message) -> str:
         """The recorded Call-ID that a call out to us stands for, or its own."""
@@ -444,11 +525,10 @@ class Replay:
         text = with_content_length(text, recorded)
         line = self._lines[self._line_of.get(message.call_id, next(iter(self._lines)))]
         name = message.method if message.is_request else str(message.status)
-        self.seen.moments.setdefault(f"tx {name}", time.monotonic())
+        self._moment(f"tx {name}", time.monotonic())
+        self._sent.add((message.call_id, message.cseq, message.is_request))
         await line.send(text)
-        if message.method == "ACK" and message.is_request:
-            self._start_media(message.call_id, outbound=False)
-        elif not message.is_request and message.status == 200 and audio:
+        if not message.is_request and message.status == 200 and audio:
             self._start_media(message.call_id, outbound=True)
 
     def _authorized(self, text: str, recorded: Message) -> str:

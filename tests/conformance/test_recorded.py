@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from .cases import LEFT_OUT, tune_of
+from .cases import LEFT_OUT, SLOW, tune_of
 from .compare import differences
 from .recording import Recording, names
 from .replay import Ground, Replay
@@ -14,6 +16,8 @@ from .replay import Ground, Replay
 async def test_recorded(name: str, ground: Ground, request: pytest.FixtureRequest) -> None:
     if name in LEFT_OUT:
         pytest.skip(f"not replayed: {LEFT_OUT[name]}")
+    if name in SLOW and not os.environ.get("SANDBOX_CONFORMANCE_SLOW"):
+        pytest.skip(f"not replayed: {SLOW[name]}")
     tune = tune_of(name)
     replay = Replay(Recording.load(name, tune.change), tune, ground)
     await replay.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,13 @@ _EVENTS = {
 _ROOM = ("name", "metadata", "empty_timeout", "departure_timeout", "max_participants")
 _PARTICIPANT = ("identity", "name", "metadata", "kind", "attributes", "permission")
 _TRACK = ("name", "source", "mime_type")
+#: How every INVITE ended in which the recorder cut a long header.
+_END = (
+    "\r\nContent-Type: application/sdp\r\nContent-Length: 222\r\n\r\nv=0\r\n"
+    "o=miniua 1000 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=audio 30000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
+    "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n"
+)
 _RTP = ("rx", "sent", "first_loud", "pts", "payload_lens", "freq_last_1s", "dtmf_rx")
 
 
@@ -34,6 +42,15 @@ def _participant(source: Mapping[str, Any]) -> dict[str, Any]:
     return _pick(source, _PARTICIPANT) | ({"tracks": tracks} if tracks else {})
 
 
+def _whole(raw: str) -> str:
+    """A message that the recorder cut short, with the header it was cut in and the end it had."""
+    cut = re.search(r"\.\.\.\[(\d+) bytes\]$", raw)
+    if cut is None:
+        return raw
+    head = raw[: cut.start()]
+    return head + head[-1] * (int(cut[1]) - len(head) - len(_END)) + _END
+
+
 def trimmed(full: Mapping[str, Any]) -> dict[str, Any]:
     """What of a full recording is replayed or compared."""
     return {
@@ -42,7 +59,10 @@ def trimmed(full: Mapping[str, Any]) -> dict[str, Any]:
             _pick(call, ("t", "method", "req", "http", "resp", "error", "dur"))
             for call in full["api"]
         ],
-        "sip": [_pick(entry, ("t", "dir", "raw")) for entry in full["sip"]],
+        "sip": [
+            {"t": entry["t"], "dir": entry["dir"], "raw": _whole(entry["raw"])}
+            for entry in full["sip"]
+        ],
         "room_events": [
             _pick(event, ("t", "who", "event", *_EVENTS[event["event"]]))
             for event in full["room_events"]

@@ -84,6 +84,10 @@ class Names:
         self._recorded_labels[recorded] = label
         self._live_labels.setdefault(live, label)
 
+    def alike(self, text: str) -> None:
+        """`text` is one of several that stand for each other, on both sides."""
+        self._recorded_labels[text] = self._live_labels[text] = "<any>"
+
     def knows(self, recorded: str) -> bool:
         """Whether `recorded` has a live name."""
         return recorded in self._live

@@ -137,6 +137,21 @@ async def test_a_test_answers_by_hand(alice: Line, bob: Line) -> None:
         await other.answer()
 
 
+async def test_a_response_has_its_own_headers_only(alice: Line, bob: Line) -> None:
+    call = await alice.dial(bob.uri)
+    other = await bob.incoming()
+    await other.ring(headers=[("X-Agent", "ring"), ("X-Ring", "1"), ("X-Agent", "again")])
+    await other.early_media(headers={"X-Agent": "early"})
+    await other.answer(headers=[("x-agent", "a"), ("X-Agent", "b")])
+    await call.answered()
+    assert (await call.response(180)).headers_all("X-Agent") == ["ring", "again"]
+    assert (await call.response(183)).headers_all("X-Agent") == ["early"]
+    final = await call.response(200)
+    assert final.headers_all("X-Agent") == ["a", "b"]
+    assert final.header("X-Ring") is None
+    assert final.headers_all("Contact") == [f"<{bob.uri}>"]
+
+
 async def test_a_test_rejects_by_hand(alice: Line, bob: Line) -> None:
     call = await alice.dial(bob.uri)
     other = await bob.incoming()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pjsua2 as pj
@@ -97,6 +98,7 @@ class Leg:
         self._confirmed = False
         self._ended = False
         self._told: set[str] = set()
+        self._response_headers: set[str] = set()
         #: Takes each response to the INVITE: status and reason.
         self.progress: Callable[[int, str], None] = lambda status, reason: None
         self.call = _Call(self, account, pjsip_id)
@@ -203,9 +205,17 @@ class Leg:
             content_type=request.content_type,
         )
         try:
-            self.call.answer(prm)
+            with self._fresh(request.headers):
+                self.call.answer(prm)
         except Exception as error:
             raise Refused(f"PJSIP did not send {request.status}: {_words(error)}") from None
+
+    def _fresh(self, headers: protocol.HeaderList) -> AbstractContextManager[None]:
+        """While inside, a response has `headers`, and none of those before it."""
+        names = [name.lower() for name, _ in headers]
+        stale = {name: names.count(name) for name in self._response_headers}
+        self._response_headers |= set(names)
+        return self.line.stale_headers.kept(stale)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -245,9 +255,9 @@ class Leg:
         if self._ended or self.call.id < 0:
             return
         self._by = self._by or "local"
-        self.call.hangup(
-            _prm(status=request.status, reason=request.reason, headers=request.headers)
-        )
+        prm = _prm(status=request.status, reason=request.reason, headers=request.headers)
+        with self._fresh(request.headers):
+            self.call.hangup(prm)
 
     def _reinvite(self, request: protocol.Reinvite) -> None:
         prm = _prm(headers=request.headers)

@@ -66,6 +66,7 @@ class Line:
         pjsua_c.keep_udp(True)
         pjsua_c.no_sound_card()
         self._tap = pjsua_c.Tap(self._message)
+        self.stale_headers = pjsua_c.StaleHeaders()
         self.loop.after = self._after
         self._config: Any = None
         self._account: _Account | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.errors import UsageError
 from sandbox.stack import registry
 from sandbox.stack.endpoints import Endpoints
 
@@ -33,19 +34,35 @@ def _endpoints(folder: Path) -> Endpoints:
     )
 
 
+def _up(folder: Path) -> Path:
+    path = registry.claim("main")
+    registry.publish(path, "main", _endpoints(folder))
+    return path
+
+
+def test_of_two_that_start_one_gets_the_name(folder: Path) -> None:
+    path = registry.claim("main")
+    with pytest.raises(UsageError, match="up already"):
+        registry.claim("main")
+    (stack,) = registry.running()
+    assert stack.env == {}
+    registry.forget(path)
+    registry.forget(registry.claim("main"))
+
+
 def test_a_running_stack_is_found_with_its_endpoints(folder: Path) -> None:
-    path = registry.write("main", _endpoints(folder))
+    path = _up(folder)
     (stack,) = registry.running()
     assert stack.name == "main"
     assert stack.env["LIVEKIT_URL"] == "ws://127.0.0.1:1"
     assert path.stat().st_mode & 0o077 == 0
     registry.forget(path)
     assert registry.running() == []
-    assert not path.parent.exists()
+    assert list(folder.iterdir()) == []
 
 
 def test_the_file_of_a_dead_stack_is_swept(folder: Path) -> None:
-    path = registry.write("main", _endpoints(folder))
+    path = _up(folder)
     process = subprocess.Popen(["true"])
     process.wait()
     content = json.loads(path.read_text())
@@ -55,7 +72,7 @@ def test_the_file_of_a_dead_stack_is_swept(folder: Path) -> None:
 
 
 def test_a_pid_given_to_another_process_is_not_taken_for_the_stack(folder: Path) -> None:
-    path = registry.write("main", _endpoints(folder))
+    path = _up(folder)
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "started": "1"}))
     assert registry.running() == []

@@ -12,13 +12,14 @@ Everything here must be called from the one thread that owns PJSIP in this proce
 
 from sandbox.phone.service.pjsua_c.audio import StreamPort, no_sound_card, set_dtmf_duration
 from sandbox.phone.service.pjsua_c.core import CommandSocket, PjError, check, handle_events, quiet
+from sandbox.phone.service.pjsua_c.headers import StaleHeaders, send_request
 from sandbox.phone.service.pjsua_c.settings import (
     codecs,
     keep_udp,
     set_account_options,
     set_codec_priorities,
 )
-from sandbox.phone.service.pjsua_c.sip import Message, Tap, send_request
+from sandbox.phone.service.pjsua_c.sip import Message, Tap
 from sandbox.phone.service.pjsua_c.stats import (
     StreamInfo,
     StreamStats,
@@ -30,6 +31,7 @@ __all__ = [
     "CommandSocket",
     "Message",
     "PjError",
+    "StaleHeaders",
     "StreamInfo",
     "StreamPort",
     "StreamStats",

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import ctypes as c
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbox.phone.service.pjsua_c.core import (
@@ -22,12 +20,10 @@ from sandbox.phone.service.pjsua_c.core import (
     get_endpoint,
     pj_str,
     pjsip,
-    pjsua,
-    pool_create,
-    pool_release,
 )
+from sandbox.phone.service.pjsua_c.headers import Headers, header_list
+from sandbox.phone.service.pjsua_c.module import Module
 
-_register = declare(pjsip, "pjsip_endpt_register_module", c.c_int, P, P)
 _respond = declare(
     pjsip, "pjsip_endpt_respond_stateless", c.c_int, P, P, c.c_int, c.POINTER(PjStr), P, P
 )
@@ -41,78 +37,6 @@ _TRANSPORT_TYPE = 120
 
 # Below the transport layer (8): after it has printed a message, before anybody has taken one.
 _PRIORITY = 6
-
-_MessageFn = c.CFUNCTYPE(c.c_int, P)
-
-Headers = Sequence[tuple[str, str]]
-
-_header_create = declare(
-    pjsip, "pjsip_generic_string_hdr_create", P, P, c.POINTER(PjStr), c.POINTER(PjStr)
-)
-_send_request = declare(pjsua, "pjsua_call_send_request", c.c_int, c.c_int, c.POINTER(PjStr), P)
-_msg_data_init = declare(pjsua, "pjsua_msg_data_init", None, P)
-
-_HDR_SIZE = 64  # pjsip_hdr, which begins with the links of a circular list
-_MSG_DATA_SIZE, _MSG_HEADERS, _MSG_TYPE, _MSG_BODY = 296, 32, 96, 112  # pjsua_msg_data
-
-
-def _link(head: int, headers: Headers, pool: int) -> None:
-    """Put headers into the circular list that begins at `head`."""
-    previous = head
-    for name, value in headers:
-        name_str, value_str = pj_str(name), pj_str(value)
-        header = _header_create(pool, c.byref(name_str), c.byref(value_str))
-        P.from_address(header).value = previous
-        P.from_address(previous + 8).value = header
-        previous = header
-    P.from_address(previous + 8).value = head
-    P.from_address(head).value = previous
-
-
-@contextmanager
-def header_list(headers: Headers) -> Iterator[int | None]:
-    """A pjsip_hdr list head with headers behind it, for functions that copy them."""
-    if not headers:
-        yield None
-        return
-    pool = pool_create(b"headers", 4096, 4096)
-    head = c.create_string_buffer(_HDR_SIZE)
-    _link(c.addressof(head), headers, pool)
-    try:
-        yield c.addressof(head)
-    finally:
-        pool_release(pool)
-
-
-def send_request(call: int, method: str, headers: Headers, body: str, content_type: str) -> None:
-    """Send a request in the dialog of a call; `Call` of the binding has no `sendRequest`.
-
-    Raises:
-        PjError: the call is not in a state for it.
-    """
-    pool = pool_create(b"request", 4096, 4096)
-    data = c.create_string_buffer(_MSG_DATA_SIZE)
-    _msg_data_init(data)
-    _link(c.addressof(data) + _MSG_HEADERS, headers, pool)
-    kept = [content_type.encode(), body.encode()]
-    for offset, raw in zip((_MSG_TYPE, _MSG_BODY), kept, strict=True):
-        if body:
-            P.from_buffer(data, offset).value = c.cast(c.c_char_p(raw), P).value
-            c.c_ssize_t.from_buffer(data, offset + 8).value = len(raw)
-    name = pj_str(method)
-    try:
-        attempt("pjsua_call_send_request", _send_request(call, c.byref(name), data))
-    finally:
-        pool_release(pool)
-
-
-class _Module(c.Structure):
-    _fields_ = (
-        ("prev", P), ("next", P), ("name", PjStr), ("id", c.c_int), ("priority", c.c_int),
-        ("load", P), ("start", P), ("stop", P), ("unload", P),
-        ("on_rx_request", _MessageFn), ("on_rx_response", _MessageFn),
-        ("on_tx_request", _MessageFn), ("on_tx_response", _MessageFn), ("on_tsx_state", P),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,64 +83,54 @@ class Tap:
             seen: takes a message; True for a received request keeps it from PJSIP.
         """
         self._seen = seen
-        self._name = b"sandbox-tap"
-        self._module = _Module(
-            name=pj_str(self._name),
-            id=-1,
-            priority=_PRIORITY,
-            on_rx_request=_MessageFn(lambda rdata: self._received(rdata, True)),
-            on_rx_response=_MessageFn(lambda rdata: self._received(rdata, False)),
-            on_tx_request=_MessageFn(lambda tdata: self._sent(tdata, True)),
-            on_tx_response=_MessageFn(lambda tdata: self._sent(tdata, False)),
+        self._module = Module(
+            "sandbox-tap",
+            _PRIORITY,
+            rx_request=lambda rdata: self._received(rdata, True),
+            rx_response=lambda rdata: self._received(rdata, False),
+            tx_request=lambda tdata: self._sent(tdata, True),
+            tx_response=lambda tdata: self._sent(tdata, False),
         )
-        attempt("pjsip_endpt_register_module", _register(get_endpoint(), c.byref(self._module)))
 
-    def _received(self, rdata: int, request: bool) -> int:
-        try:
-            start = P.from_address(rdata + _RX_BUF).value
-            length = c.c_int.from_address(rdata + _RX_LEN).value
-            host = c.string_at(rdata + _RX_SRC_NAME).decode()
-            port = c.c_int.from_address(rdata + _RX_SRC_PORT).value
+    def _received(self, rdata: int, request: bool) -> bool:
+        start = P.from_address(rdata + _RX_BUF).value
+        length = c.c_int.from_address(rdata + _RX_LEN).value
+        host = c.string_at(rdata + _RX_SRC_NAME).decode()
+        port = c.c_int.from_address(rdata + _RX_SRC_PORT).value
 
-            def respond(status: int, reason: str, headers: Headers) -> None:
-                text = c.byref(pj_str(reason)) if reason else None
-                with header_list(headers) as extra:
-                    attempt(
-                        "pjsip_endpt_respond_stateless",
-                        _respond(get_endpoint(), rdata, status, text, extra, None),
-                    )
+        def respond(status: int, reason: str, headers: Headers) -> None:
+            text = c.byref(pj_str(reason)) if reason else None
+            with header_list(headers) as extra:
+                attempt(
+                    "pjsip_endpt_respond_stateless",
+                    _respond(get_endpoint(), rdata, status, text, extra, None),
+                )
 
-            message = Message(
-                raw=c.string_at(start or 0, length) if start else b"",
-                sent=False,
+        message = Message(
+            raw=c.string_at(start, length) if start else b"",
+            sent=False,
+            request=request,
+            transport=_transport_name(P.from_address(rdata + _RX_TRANSPORT).value),
+            peer=f"{host}:{port}",
+            at=time.time(),
+            respond=respond if request else _cannot_respond,
+        )
+        return self._seen(message) and request
+
+    def _sent(self, tdata: int, request: bool) -> bool:
+        start = P.from_address(tdata + _TX_START).value
+        end = P.from_address(tdata + _TX_CUR).value
+        host = c.string_at(tdata + _TX_DST_NAME).decode()
+        port = c.c_int.from_address(tdata + _TX_DST_PORT).value
+        self._seen(
+            Message(
+                raw=c.string_at(start, end - start) if start and end else b"",
+                sent=True,
                 request=request,
-                transport=_transport_name(P.from_address(rdata + _RX_TRANSPORT).value),
+                transport=_transport_name(P.from_address(tdata + _TX_TRANSPORT).value),
                 peer=f"{host}:{port}",
                 at=time.time(),
-                respond=respond if request else _cannot_respond,
+                respond=_cannot_respond,
             )
-            return int(self._seen(message) and request)
-        except Exception:  # an exception must not cross C frames
-            traceback.print_exc()
-            return 0
-
-    def _sent(self, tdata: int, request: bool) -> int:
-        try:
-            start = P.from_address(tdata + _TX_START).value
-            end = P.from_address(tdata + _TX_CUR).value
-            host = c.string_at(tdata + _TX_DST_NAME).decode()
-            port = c.c_int.from_address(tdata + _TX_DST_PORT).value
-            self._seen(
-                Message(
-                    raw=c.string_at(start, end - start) if start and end else b"",
-                    sent=True,
-                    request=request,
-                    transport=_transport_name(P.from_address(tdata + _TX_TRANSPORT).value),
-                    peer=f"{host}:{port}",
-                    at=time.time(),
-                    respond=_cannot_respond,
-                )
-            )
-        except Exception:
-            traceback.print_exc()
-        return 0
+        )
+        return False

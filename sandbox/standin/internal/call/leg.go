@@ -137,7 +137,7 @@ func (l *Leg) Join(ctx context.Context, p room.Params) error {
 		return err
 	}
 	l.Log.Info("joined the room", "room", p.Room, "identity", p.Identity, "participant", r.SID(), "took", time.Since(start))
-	l.Env.Metrics.Duration("join", time.Since(start))
+	l.Call.Joined(time.Since(start))
 	l.mu.Lock()
 	l.room = r
 	close(l.joined)
@@ -387,8 +387,12 @@ func (l *Leg) Close(e End, bye bool) {
 		r.Leave(e.Reason)
 	}
 	if l.Media != nil {
+		st := l.Media.Stats()
+		l.Call.Packets("recv", st.Codec, st.PacketsIn)
+		l.Call.Packets("send", st.Codec, st.PacketsOut)
 		l.Media.Close()
 	}
+	l.Call.End(e.Why)
 	l.Env.remove(l)
 	l.Log.Info("call ended", "why", e.Why, "reason", e.Reason.String(), "byRemote", e.Remote)
 }

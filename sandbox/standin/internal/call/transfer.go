@@ -100,7 +100,7 @@ func (l *Leg) Transfer(ctx context.Context, req *rpc.InternalTransferSIPParticip
 	l.mu.Unlock()
 	if first {
 		l.Log.Info("transfer", "to", req.TransferTo)
-		l.Env.Metrics.Transfer("started")
+		l.Call.Transfer(nil)
 		go l.refer(ctx, x, req)
 	}
 	select {
@@ -151,11 +151,12 @@ func (l *Leg) refer(ctx context.Context, x *transfer, req *rpc.InternalTransferS
 	l.mu.Unlock()
 	if x.err != nil {
 		l.Log.Info("transfer failed, the call goes on", "err", x.err)
-		l.Env.Metrics.Transfer("failed")
+		l.Call.Transfer(new(bool))
 		return
 	}
 	l.Log.Info("transferred")
-	l.Env.Metrics.Transfer("succeeded")
+	ok := true
+	l.Call.Transfer(&ok)
 	t := time.NewTimer(byeAfterTransfer)
 	defer t.Stop()
 	select {

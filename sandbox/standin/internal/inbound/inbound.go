@@ -19,6 +19,7 @@ import (
 	"livekit-sip-sandbox/standin/internal/call"
 	"livekit-sip-sandbox/standin/internal/room"
 	"livekit-sip-sandbox/standin/internal/sipnet"
+	"livekit-sip-sandbox/standin/internal/stats"
 )
 
 const (
@@ -90,6 +91,7 @@ func (s *Server) Handle(tx *sipnet.ServerTx) {
 	to.Params.Add("tag", id)
 	c := &inboundCall{s: s, env: s.env, tx: tx, log: log, started: time.Now(), key: key}
 	c.leg = call.New(s.env, id, true, log)
+	c.leg.Call = s.env.Metrics.Start(stats.Inbound, to.Address.Host)
 	c.leg.SetRemoteHeaders(req.Headers())
 	log.Info("INVITE", "requestURI", req.Recipient.String())
 	c.run(challengeFor(ch, challenged))
@@ -119,7 +121,6 @@ func (c *inboundCall) reject(code int, reason, why string) {
 	c.log.Info("rejected", "status", code, "statusText", reason, "why", why)
 	c.respond(code, reason)
 	c.s.rejected.put(c.key, rejection{code: code, reason: reason, tag: c.leg.ID})
-	c.env.Metrics.InviteError("inbound", why)
 	c.leg.Close(call.End{Why: why, Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 }
 
@@ -128,7 +129,6 @@ func (c *inboundCall) dropIt(why string) {
 	c.quiet()
 	c.log.Info("dropped without an answer", "why", why)
 	c.tx.Abandon()
-	c.env.Metrics.InviteError("inbound", why)
 	c.leg.Close(call.End{Why: why, Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 }
 
@@ -267,7 +267,6 @@ func (c *inboundCall) isEnding() bool {
 	select {
 	case <-c.leg.Ending():
 		e := c.leg.Ended()
-		c.env.Metrics.InviteError("inbound", e.Why)
 		if !e.Remote {
 			c.quiet()
 			c.respond(486, "Rejected")
@@ -327,6 +326,7 @@ func (c *inboundCall) evaluate(ctx context.Context, trunk string, desc *rpc.SIPC
 
 // adopt takes over the limits that the rule sets.
 func (c *inboundCall) adopt(rule *rpc.EvaluateSIPDispatchRulesResponse) {
+	c.leg.Call.Checked()
 	c.log = c.log.With("ruleID", rule.SipDispatchRuleId, "room", rule.RoomName)
 	c.leg.Log = c.log
 	c.log.Info("dispatched", "result", rule.Result.String(), "identity", rule.ParticipantIdentity)
@@ -391,7 +391,10 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 		c.reject(503, "Try again later", "media-failed")
 		return false
 	}
-	if _, err := c.leg.Media.Answer(c.tx.Req.Body()); err != nil {
+	c.env.Metrics.SDP("offer", len(c.tx.Req.Body()))
+	answer, err := c.leg.Media.Answer(c.tx.Req.Body())
+	c.env.Metrics.SDP("answer", len(answer))
+	if err != nil {
 		c.log.Info("media refused", "err", err)
 		c.quiet()
 		res := sip.NewResponseFromRequest(c.tx.Req, 400, "", nil)
@@ -399,7 +402,6 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 		res.AppendHeader(c.env.SIP.Contact(c.tx.Flow.Network()))
 		c.tx.Respond(res)
 		c.s.rejected.put(c.key, rejection{code: 400, tag: c.leg.ID})
-		c.env.Metrics.InviteError("inbound", "sdp-error")
 		c.leg.Close(call.End{Why: "sdp-error", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 		return false
 	}
@@ -486,7 +488,6 @@ func (c *inboundCall) rejectWith(e call.End) {
 	c.log.Info("rejected", "status", 486, "why", e.Why)
 	c.respond(486, "Rejected")
 	c.s.rejected.put(c.key, rejection{code: 486, reason: "Rejected", tag: c.leg.ID})
-	c.env.Metrics.InviteError("inbound", e.Why)
 	c.leg.Close(e, false)
 }
 
@@ -509,8 +510,7 @@ func (c *inboundCall) accept(headers []sipnet.Header) (time.Time, bool) {
 		c.log.Warn("200 not sent", "err", err)
 	}
 	c.leg.Establish()
-	c.env.Metrics.InviteAccepted("inbound")
-	c.env.Metrics.Stage("call-accept", now.Sub(c.started))
+	c.leg.Call.Answered()
 	c.log.Info("answered", "after", now.Sub(c.started))
 	go func() {
 		select {

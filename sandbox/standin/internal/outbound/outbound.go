@@ -21,6 +21,7 @@ import (
 	"livekit-sip-sandbox/standin/internal/media"
 	"livekit-sip-sandbox/standin/internal/room"
 	"livekit-sip-sandbox/standin/internal/sipnet"
+	"livekit-sip-sandbox/standin/internal/stats"
 )
 
 const (
@@ -89,7 +90,7 @@ func (c *Client) Create(ctx context.Context, req *rpc.InternalCreateSIPParticipa
 		o.leg.MediaTimeout = d
 	}
 	log.Info("outbound call", "transport", req.Transport.String(), "waitUntilAnswered", req.WaitUntilAnswered)
-	c.env.Metrics.Invite("outbound")
+	o.leg.Call = c.env.Metrics.Start(stats.Outbound, req.Address)
 	if f := o.join(ctx); f != nil {
 		o.fail(f)
 		return nil, f.err
@@ -145,7 +146,6 @@ func (o *outboundCall) join(ctx context.Context) *failure {
 // fail ends a call that never was.
 func (o *outboundCall) fail(f *failure) {
 	o.log.Info("call failed", "why", f.why, "err", f.err)
-	o.env.Metrics.InviteError("outbound", f.why)
 	o.leg.Close(call.End{Why: f.why, Reason: f.reason, Remote: !f.bye}, f.bye)
 }
 
@@ -172,7 +172,7 @@ func (o *outboundCall) dialAndRun(ctx context.Context, answered chan<- error) {
 	}
 	at := time.Now()
 	o.leg.Establish()
-	o.env.Metrics.InviteAccepted("outbound")
+	o.leg.Call.Answered()
 	o.leg.PhoneToRoom()
 	if o.req.Dtmf != "" {
 		o.leg.SetStatus(attrs.Automation)

@@ -42,6 +42,8 @@ type Service struct {
 	rpc  rpc.SIPInternalServer
 	http []*http.Server
 
+	metrics *stats.Stats
+
 	state atomic.Int32 // see states
 }
 
@@ -54,7 +56,7 @@ const (
 
 // Start brings everything up. The returned service answers calls.
 func Start(cfg *config.Config, log *slog.Logger) (*Service, error) {
-	s := &Service{cfg: cfg, log: log}
+	s := &Service{cfg: cfg, log: log, metrics: stats.New()}
 	room.SetLogger(log)
 	signal, err := cfg.SignalIP()
 	if err != nil {
@@ -85,7 +87,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Service, error) {
 		return nil, err
 	}
 	s.env = &call.Env{
-		Cfg: cfg, SIP: ep, IO: io, Log: log, Metrics: stats.New(),
+		Cfg: cfg, SIP: ep, IO: io, Log: log, Metrics: s.metrics,
 		Media: media.Config{
 			ListenIP: cfg.ListenIP, AdvertiseIP: mediaIP, PortStart: cfg.RTPPort.Start, PortEnd: cfg.RTPPort.End,
 			Codecs: cfg.Codecs, SymmetricRTP: cfg.SymmetricRTP, IgnoreLocalAddr: cfg.IgnoreLocalAddrInSDP, AudioDTMF: cfg.AudioDTMF,
@@ -101,6 +103,7 @@ func Start(cfg *config.Config, log *slog.Logger) (*Service, error) {
 	}
 	ep.Serve(s.handle)
 	s.state.Store(running)
+	s.metrics.Available(true)
 	log.Info("sip service ready (stand-in, not livekit-sip)", "sip", net.JoinHostPort(signal, fmt.Sprint(cfg.SIPPort)),
 		"listen", fmt.Sprintf("%s:%d", cfg.ListenIP, cfg.SIPPortListen), "rtp", fmt.Sprintf("%s:%d-%d", mediaIP, cfg.RTPPort.Start, cfg.RTPPort.End),
 		"wsURL", cfg.WsURL, "redis", cfg.Redis.Address)
@@ -188,7 +191,7 @@ func (s *Service) serveHTTP() error {
 			http.Error(w, "NotStarted", http.StatusServiceUnavailable)
 		}
 	})
-	for port, h := range map[int]http.Handler{s.cfg.HealthPort: health, s.cfg.PrometheusPort: stats.Handler()} {
+	for port, h := range map[int]http.Handler{s.cfg.HealthPort: health, s.cfg.PrometheusPort: s.metrics.Handler()} {
 		if port == 0 {
 			continue
 		}
@@ -210,6 +213,7 @@ func (s *Service) serveHTTP() error {
 // Drain takes no more calls out and waits until all calls have ended, or ctx.
 func (s *Service) Drain(ctx context.Context) {
 	s.state.Store(stopping)
+	s.metrics.Available(false)
 	s.rpc.DeregisterCreateSIPParticipantTopic(s.cfg.ClusterID)
 	done := s.env.Drained()
 	t := time.NewTicker(drainLog)
@@ -233,6 +237,7 @@ func (s *Service) Drain(ctx context.Context) {
 // Stop hangs up all calls and closes everything.
 func (s *Service) Stop() {
 	s.state.Store(stopping)
+	s.metrics.Available(false)
 	s.rpc.DeregisterCreateSIPParticipantTopic(s.cfg.ClusterID)
 	for _, l := range s.env.Legs() {
 		l.Stop(call.EndShutdown)

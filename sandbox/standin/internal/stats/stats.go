@@ -1,40 +1,223 @@
-// Package stats keeps the Prometheus metrics under the names of livekit-sip.
+// Package stats keeps the Prometheus metrics under the names of livekit-sip,
+// so that dashboards and tests written for it read the stand-in too. Metrics
+// of things the stand-in does not have are not there.
 package stats
 
 import (
 	"net/http"
+	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const namespace = "livekit_sip"
+
+// Directions of calls.
+const (
+	Inbound  = "inbound"
+	Outbound = "outbound"
 )
 
 // Stats are the metrics of the service. A nil Stats counts nothing.
-type Stats struct{}
+type Stats struct {
+	reg *prometheus.Registry
+
+	raw        prometheus.Counter
+	requests   *prometheus.CounterVec
+	accepted   *prometheus.CounterVec
+	errors     *prometheus.CounterVec
+	active     *prometheus.GaugeVec
+	terminated *prometheus.CounterVec
+	session    *prometheus.HistogramVec
+	call       *prometheus.HistogramVec
+	check      *prometheus.HistogramVec
+	join       *prometheus.HistogramVec
+	stage      *prometheus.HistogramVec
+	packets    *prometheus.CounterVec
+	sdpSize    *prometheus.HistogramVec
+	available  prometheus.Gauge
+	transfers  *prometheus.CounterVec
+	xferOK     *prometheus.CounterVec
+	xferFailed *prometheus.CounterVec
+	xferActive *prometheus.GaugeVec
+}
 
 // New makes the metrics.
-func New() *Stats { return &Stats{} }
+func New() *Stats {
+	s := &Stats{reg: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+		s.reg.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+		s.reg.MustRegister(g)
+		return g
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+		s.reg.MustRegister(h)
+		return h
+	}
+	short := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	long := []float64{1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
 
-// Handler serves them.
-func Handler() http.Handler { return http.NotFoundHandler() }
+	s.raw = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "invite_requests_raw", Help: "INVITEs received"})
+	s.available = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "available", Help: "1 if new calls are taken"})
+	s.reg.MustRegister(s.raw, s.available)
+	s.requests = counter("invite_requests", "calls started", "dir")
+	s.accepted = counter("invite_accepted", "calls answered", "dir", "to")
+	s.errors = counter("invite_error", "calls that did not come about", "dir", "to", "reason")
+	s.active = gauge("calls_active", "calls at the moment", "dir", "to")
+	s.terminated = counter("calls_terminated", "calls ended", "dir", "to", "result", "reason")
+	s.session = histogram("dur_session_sec", "INVITE to end", long, "dir")
+	s.call = histogram("dur_call_sec", "answer to end", long, "dir")
+	s.check = histogram("dur_check_sec", "INVITE to dispatch", short, "dir")
+	s.join = histogram("dur_join_sec", "time to join the room", short, "dir")
+	s.stage = histogram("stage_dur_sec", "stages of a call", short, "stage")
+	s.packets = counter("packets_rtp", "RTP packets", "dir", "to", "op", "payload")
+	s.sdpSize = histogram("sdp_size_bytes", "size of session descriptions", []float64{100, 200, 400, 800, 1600}, "type")
+	s.transfers = counter("transfers_total", "transfers started", "dir")
+	s.xferOK = counter("transfers_succeeded_total", "transfers that succeeded", "dir")
+	s.xferFailed = counter("transfers_failed_total", "transfers that failed", "dir")
+	s.xferActive = gauge("transfers_active", "transfers at the moment", "dir")
+	return s
+}
 
-// Call is the record of one call.
-type Call struct{}
+// Handler serves the metrics.
+func (s *Stats) Handler() http.Handler {
+	return promhttp.HandlerFor(s.reg, promhttp.HandlerOpts{})
+}
 
-// Duration notes how long a stage took.
-func (s *Stats) Duration(stage string, d time.Duration) {}
-
-// Transfer counts transfers by outcome.
-func (s *Stats) Transfer(outcome string) {}
-
-// Invite counts calls by direction.
-func (s *Stats) Invite(dir string) {}
+// Available tells whether new calls are taken.
+func (s *Stats) Available(yes bool) {
+	if s == nil {
+		return
+	}
+	v := 0.0
+	if yes {
+		v = 1
+	}
+	s.available.Set(v)
+}
 
 // InviteRaw counts INVITEs as they come.
-func (s *Stats) InviteRaw() {}
-
-// InviteAccepted counts answered calls.
-func (s *Stats) InviteAccepted(dir string) {}
-
-// InviteError counts refused and failed calls.
-func (s *Stats) InviteError(dir, reason string) {}
+func (s *Stats) InviteRaw() {
+	if s != nil {
+		s.raw.Inc()
+	}
+}
 
 // Stage notes how long a stage of a call took.
-func (s *Stats) Stage(stage string, d time.Duration) {}
+func (s *Stats) Stage(stage string, d time.Duration) {
+	if s != nil {
+		s.stage.WithLabelValues(stage).Observe(d.Seconds())
+	}
+}
+
+// SDP notes the size of a description; what is "offer" or "answer".
+func (s *Stats) SDP(what string, size int) {
+	if s != nil {
+		s.sdpSize.WithLabelValues(what).Observe(float64(size))
+	}
+}
+
+// Call is the record of one call.
+type Call struct {
+	s       *Stats
+	dir, to string
+	started time.Time
+
+	mu       sync.Mutex
+	answered time.Time
+	xfer     bool
+	ended    bool
+}
+
+// Start counts a new call. to is the peer's host, the "to" label.
+func (s *Stats) Start(dir, to string) *Call {
+	c := &Call{s: s, dir: dir, to: to, started: time.Now()}
+	if s != nil {
+		s.requests.WithLabelValues(dir).Inc()
+		s.active.WithLabelValues(dir, to).Inc()
+	}
+	return c
+}
+
+// Checked is called when the call is dispatched.
+func (c *Call) Checked() {
+	if c != nil && c.s != nil {
+		c.s.check.WithLabelValues(c.dir).Observe(time.Since(c.started).Seconds())
+	}
+}
+
+// Joined notes the time it took to join the room.
+func (c *Call) Joined(d time.Duration) {
+	if c != nil && c.s != nil {
+		c.s.join.WithLabelValues(c.dir).Observe(d.Seconds())
+		c.s.Stage("join-room", d)
+	}
+}
+
+// Answered counts the answer.
+func (c *Call) Answered() {
+	if c == nil || c.s == nil {
+		return
+	}
+	c.mu.Lock()
+	c.answered = time.Now()
+	c.mu.Unlock()
+	c.s.accepted.WithLabelValues(c.dir, c.to).Inc()
+	c.s.Stage("call-accept", time.Since(c.started))
+}
+
+// Transfer notes the begin (nil) and the outcome of a transfer.
+func (c *Call) Transfer(done *bool) {
+	if c == nil || c.s == nil {
+		return
+	}
+	switch {
+	case done == nil:
+		c.s.transfers.WithLabelValues(c.dir).Inc()
+		c.s.xferActive.WithLabelValues(c.dir).Inc()
+		return
+	case *done:
+		c.s.xferOK.WithLabelValues(c.dir).Inc()
+	default:
+		c.s.xferFailed.WithLabelValues(c.dir).Inc()
+	}
+	c.s.xferActive.WithLabelValues(c.dir).Dec()
+}
+
+// Packets adds the RTP packets of the call; op is "recv" or "send".
+func (c *Call) Packets(op, payload string, n uint64) {
+	if c != nil && c.s != nil && n > 0 {
+		c.s.packets.WithLabelValues(c.dir, c.to, op, payload).Add(float64(n))
+	}
+}
+
+// End counts the end of the call. It is safe to call it twice.
+func (c *Call) End(reason string) {
+	if c == nil || c.s == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.ended = true
+	c.s.active.WithLabelValues(c.dir, c.to).Dec()
+	c.s.session.WithLabelValues(c.dir).Observe(time.Since(c.started).Seconds())
+	result := "success"
+	if c.answered.IsZero() {
+		result = "error"
+		c.s.errors.WithLabelValues(c.dir, c.to, reason).Inc()
+	} else {
+		c.s.call.WithLabelValues(c.dir).Observe(time.Since(c.answered).Seconds())
+	}
+	c.s.terminated.WithLabelValues(c.dir, c.to, result, reason).Inc()
+}
