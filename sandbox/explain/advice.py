@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from livekit.protocol.sip import SIPDispatchRuleInfo, SIPInboundTrunkInfo
 
 from sandbox.explain.call import IncomingCall
 from sandbox.explain.numbers import near, same_number
-from sandbox.explain.rules import RuleMatch, pin_of
+from sandbox.explain.rules import RuleMatch, match_rules, pin_of
 from sandbox.explain.trunks import TrunkMatch
 from sandbox.explain.verdict import Outcome, State
 
@@ -79,44 +80,54 @@ def _unmatched(
     if not trunks:
         yield f"create an inbound trunk with numbers=['{call.to_user}'], and a rule for it"
     else:
-        yield from _for_trunks(call, trunks, trunk_match)
+        meant, changes = _for_trunks(call, trunks, trunk_match)
+        yield from changes
+        # What would still stand in the way once the trunk takes the call.
+        rule_match = match_rules(rules, replace(call, pin=None), meant)
+        trunk_id = meant
     if not rules:
         yield "create a dispatch rule: there is none"
-    else:
-        yield from _for_rules(call, rules, rule_match, "")
+    elif trunks and rule_match.winner is None and not rule_match.error:
+        yield from _for_rules(call, rules, rule_match, trunk_id)
 
 
-def _for_trunks(call: IncomingCall, trunks: Trunks, match: TrunkMatch) -> Iterator[str]:
+def _for_trunks(call: IncomingCall, trunks: Trunks, match: TrunkMatch) -> tuple[str, list[str]]:
+    """The trunk that was meant to take the call, and what it takes to make it."""
     by_number = [
         (trunk, verdict)
         for trunk, verdict in zip(trunks, match.verdicts, strict=True)
         if verdict.checks[0].passed
     ]
+    if not by_number:
+        return _by_another_number(call, trunks)
     # A trunk that names the number is meant more than one that takes any.
-    by_number.sort(key=lambda pair: pair[1].wildcard)
-    for trunk, verdict in by_number:
-        if not verdict.checks[1].passed:
-            yield f"put the caller {call.from_user} in allowed_numbers of {trunk.sip_trunk_id}"
-        if not verdict.checks[2].passed:
-            yield f"put {call.source} (or its network) in allowed_addresses of {trunk.sip_trunk_id}"
-    if by_number:
-        return
+    trunk, verdict = min(by_number, key=lambda pair: pair[1].wildcard)
+    name = trunk.sip_trunk_id
+    changes = []
+    if not verdict.checks[1].passed:
+        changes.append(f"put the caller {call.from_user} in allowed_numbers of {name}")
+    if not verdict.checks[2].passed:
+        changes.append(f"put {call.source} (or its network) in allowed_addresses of {name}")
+    return name, changes
+
+
+def _by_another_number(call: IncomingCall, trunks: Trunks) -> tuple[str, list[str]]:
     for trunk in trunks:
+        name = trunk.sip_trunk_id
         alike = near(call.to_user, trunk.numbers)
         if alike is not None:
-            yield (
-                f"put {call.to_user!r}, as it is called, in numbers of {trunk.sip_trunk_id} "
-                f"beside {alike!r}, or have the carrier send {alike!r}"
-            )
-            return
-    for trunk in trunks:
+            return name, [
+                (
+                    f"put {call.to_user!r}, as called, in numbers of {name} beside {alike!r}, "
+                    f"or have the carrier send {alike!r}"
+                )
+            ]
         asked = call.request_user
         if asked is not None and any(same_number(number, asked) for number in trunk.numbers):
-            yield f"have the carrier put {asked} in the To header: LiveKit reads no other"
-            return
+            return name, [f"have the carrier put {asked} in the To header: LiveKit reads no other"]
     first = trunks[0].sip_trunk_id
     where = f"of trunk {first}" if len(trunks) == 1 else f"of one of the {len(trunks)} trunks"
-    yield f"put the called number {call.to_user!r} in `numbers` {where}"
+    return first, [f"put the called number {call.to_user!r} in `numbers` {where}"]
 
 
 def _for_rules(call: IncomingCall, rules: Rules, match: RuleMatch, trunk_id: str) -> Iterator[str]:
@@ -126,9 +137,6 @@ def _for_rules(call: IncomingCall, rules: Rules, match: RuleMatch, trunk_id: str
     for rule, verdict in judged:
         name = rule.sip_dispatch_rule_id
         failed = {check.field for check in verdict.checks if not check.passed}
-        if "trunk_ids" in failed and not trunk_id:
-            # The trunk has to match first; what that takes was said before.
-            continue
         if "inbound_numbers" in failed:
             yield _caller_fix(call, rule, name)
         if "numbers" in failed:

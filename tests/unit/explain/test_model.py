@@ -8,7 +8,8 @@ import pytest
 from livekit import api
 
 from sandbox.errors import UsageError
-from sandbox.explain import Credentials, Outcome, explain
+from sandbox.explain import Credentials, Outcome, explain, verdict_lines
+from tests.explain.generate import case
 from tests.unit.explain.parts import CALLER, NUMBER, call, callee, direct, individual, trunk
 
 ON: dict[str, Any] = {"trunk_ids": ["ST_a"]}
@@ -233,7 +234,7 @@ def test_the_headers_of_the_200_and_the_limits() -> None:
         (PLAIN, [direct(inbound_numbers=["1-555-0001"], **ON)],
          f"write {CALLER!r} instead of '1-555-0001' in inbound_numbers of SDR_a"),
         ([trunk(numbers=["+1.555.9999"])], [direct(**ON)],
-         (f"put {NUMBER!r}, as it is called, in numbers of ST_a beside '+1.555.9999', or have the "
+         (f"put {NUMBER!r}, as called, in numbers of ST_a beside '+1.555.9999', or have the "
          "carrier send '+1.555.9999'")),
         ([trunk(numbers=[NUMBER], allowed_addresses=["1.1.1.1"])], [direct(**ON)],
          "put 127.0.0.1 (or its network) in allowed_addresses of ST_a"),
@@ -260,3 +261,30 @@ def test_the_to_header_counts_and_not_the_request_uri() -> None:
     assert verdict.fixes[0] == (
         f"have the carrier put {NUMBER} in the To header: LiveKit reads no other"
     )
+
+
+def test_every_refusal_comes_with_a_fix_and_every_verdict_fits_six_lines() -> None:
+    for seed in range(300):
+        one = case(seed)
+        for dialled in one.calls:
+            verdict = explain(one.trunks, one.rules, dialled)
+            assert bool(verdict.fixes) != verdict.outcome.good, seed
+            assert len(verdict_lines(verdict)) <= 6
+
+
+@pytest.mark.parametrize(
+    ("trunks", "rules", "fixes"),
+    [
+        ([trunk(numbers=["5559999"])], [direct(numbers=["5559999"], **ON)],
+         [("put '+15559999', as called, in numbers of ST_a beside '5559999', or have the "
+          "carrier send '5559999'"),
+          "write '+15559999' instead of '5559999' in numbers of SDR_a"]),
+        ([trunk(numbers=[NUMBER], allowed_addresses=["1.1.1.1"])], [direct(trunk_ids=["ST_b"])],
+         ["put 127.0.0.1 (or its network) in allowed_addresses of ST_a",
+          "add ST_a to trunk_ids of SDR_a, or create a rule for that trunk"]),
+    ],
+)  # fmt: skip
+def test_what_stands_in_the_way_behind_the_trunk_is_said_too(
+    trunks: list[api.SIPInboundTrunkInfo], rules: list[api.SIPDispatchRuleInfo], fixes: list[str]
+) -> None:
+    assert list(explain(trunks, rules, call()).fixes) == fixes
