@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
@@ -29,6 +30,9 @@ class Step(Protocol):
 
     def note(self, line: str) -> None:
         """What the step is at; only the latest note counts."""
+
+    def give_up(self, why: str) -> None:
+        """What the step would have made is not to be had, which is no error."""
 
 
 class Progress(Protocol):
@@ -64,11 +68,15 @@ class PlainProgress:
         started = time.monotonic()
         self._write(f"  ..    {title}  {hint}".rstrip())
         try:
-            yield _PlainStep(self._write, title, started, self._heartbeat)
+            step = _PlainStep(self._write, title, started, self._heartbeat)
+            yield step
         except BaseException:
             self._write(f"  FAIL  {title}  {time.monotonic() - started:.1f} s")
             raise
-        self._write(f"  ok    {title}  {time.monotonic() - started:.1f} s")
+        if step.given_up:
+            self._write(f"  --    {title}  {step.given_up}")
+        else:
+            self._write(f"  ok    {title}  {time.monotonic() - started:.1f} s")
 
     def ready(self, title: str, detail: str = "") -> None:
         """Show that a part is in place."""
@@ -96,6 +104,9 @@ class SilentProgress:
     def note(self, line: str) -> None:
         """Say nothing."""
 
+    def give_up(self, why: str) -> None:
+        """Say nothing."""
+
     def ready(self, title: str, detail: str = "") -> None:
         """Say nothing."""
 
@@ -111,6 +122,10 @@ class _PlainStep:
         self._title = title
         self._started = self._shown = started
         self._heartbeat = heartbeat
+        self.given_up = ""
+
+    def give_up(self, why: str) -> None:
+        self.given_up = why
 
     def note(self, line: str) -> None:
         now = time.monotonic()
@@ -141,13 +156,14 @@ class RichProgress:
             console=self._console,
             transient=True,
         )
-        mark = "[red]FAIL[/]"
+        step = _RichStep(bar, bar.add_task(title, total=None, line=hint))
+        mark, detail = "[red]FAIL[/]", ""
         try:
             with bar:
-                yield _RichStep(bar, bar.add_task(title, total=None, line=hint))
-            mark = "[green]ok[/]  "
+                yield step
+            mark, detail = ("--  ", step.given_up) if step.given_up else ("[green]ok[/]  ", "")
         finally:
-            self._line(mark, title, f"{time.monotonic() - started:.1f} s")
+            self._line(mark, title, detail or f"{time.monotonic() - started:.1f} s")
 
     def ready(self, title: str, detail: str = "") -> None:
         """Show that a part is in place."""
@@ -159,13 +175,19 @@ class RichProgress:
         self._console.print(f"        {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, mark: str, title: str, detail: str) -> None:
-        self._console.print(f"  {mark}  {title}  [dim]{detail}[/]", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"  {mark}  {escape(title)}  [dim]{escape(detail)}[/]", highlight=False, soft_wrap=True
+        )
 
 
 class _RichStep:
     def __init__(self, bar: Bar, task: TaskID) -> None:
         self._bar = bar
         self._task = task
+        self.given_up = ""
+
+    def give_up(self, why: str) -> None:
+        self.given_up = why
 
     def note(self, line: str) -> None:
         self._bar.update(self._task, line=line[:60])

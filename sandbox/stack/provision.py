@@ -168,11 +168,12 @@ def phone_python() -> Path:
     )
 
 
-def setup(report: Progress) -> None:
+def setup(report: Progress, *, again: bool = True) -> None:
     """Find or make all that the native engine needs; nothing is done twice.
 
     Args:
         report: where each step is shown.
+        again: whether to try once more what is not needed and failed here before.
 
     Raises:
         SetupError: a step failed; those before it stay done.
@@ -187,7 +188,7 @@ def setup(report: Progress) -> None:
     # One after the other: each keeps all cores busy, and what the first compiles the second reuses.
     _make_livekit_server(go, report)
     build_standin(go, report)
-    copy_livekit_sip(report)
+    copy_livekit_sip(report, again=again)
     sip = sip_service()
     report.ready("SIP service", sip.label)
 
@@ -305,7 +306,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if commands == ["setup"]:
-            setup(terminal_progress(quiet=quiet))
+            setup(terminal_progress(quiet=quiet), again=not quiet)
         elif commands == ["go"]:
             go = find_go()
             if go is None:

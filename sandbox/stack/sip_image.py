@@ -48,30 +48,39 @@ def docker_answers(within: float = 2.0) -> bool:
     return answer.returncode == 0
 
 
-def copy_livekit_sip(progress: Progress) -> Path | None:
+def copy_livekit_sip(progress: Progress, *, again: bool = True) -> Path | None:
     """Copy the program and its libraries out of the pinned image, once per machine.
+
+    Args:
+        progress: where it is shown.
+        again: whether to try although it failed here before.
 
     Returns:
         The program, or None where Docker does not answer or the image cannot be had: never an
         error, since the stand-in is there for that.
     """
+    title = f"livekit-sip {versions.LIVEKIT_SIP}"
     program = cached_livekit_sip()
     if program is not None:
-        progress.ready(f"livekit-sip {versions.LIVEKIT_SIP}", str(program))
+        progress.ready(title, str(program))
         return program
-    if not docker_answers():
+    failed = _folder().with_name(f"{_folder().name}.failed")
+    if (failed.exists() and not again) or not docker_answers():
         return None
     image = f"{_IMAGE}:{versions.LIVEKIT_SIP}"
-    try:
-        with progress.step(f"livekit-sip {versions.LIVEKIT_SIP} out of the image {image}") as step:
+    with progress.step(title, f"(out of the image {image})") as step:
+        try:
             made_once(
                 _folder(),
                 lambda making: _copy(image, making, step),
                 on_wait=lambda: progress.say("another set-up is copying it; waiting"),
             )
-    except SetupError as failure:
-        progress.say(f"not to be had: {failure.seen[-1] if failure.seen else failure.what}")
-        return None
+            failed.unlink(missing_ok=True)
+        except SetupError as failure:
+            why = failure.seen[-1] if failure.seen else failure.what
+            failed.parent.mkdir(exist_ok=True)
+            failed.write_text(f"{why}\n", encoding="utf-8")
+            step.give_up(f"the image {image} is not to be had: {why}")
     return cached_livekit_sip()
 
 
