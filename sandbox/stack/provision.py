@@ -306,7 +306,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if commands == ["setup"]:
-            setup(terminal_progress(quiet=quiet), again=not quiet)
+            setup(terminal_progress(quiet=quiet, stream=sys.stdout), again=not quiet)
         elif commands == ["go"]:
             go = find_go()
             if go is None:
