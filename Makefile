@@ -2,11 +2,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup ready demo up down test test-unit test-standin test-e2e lint types fmt lock bench clean
+.PHONY: help setup ready demo up down test test-unit test-standin test-e2e test-docker images doctor ready-runner lint types fmt lock bench clean
 
-# For test-e2e: the engine (native, compose, attach or auto), a livekit-sip to run on instead of the
-# stand-in, and more arguments for pytest.
+# For test-e2e: the engine (native, compose, attach or auto), where pytest runs (on the host, or in a
+# container of the same network: docs/compose.md), a livekit-sip to run on instead of the stand-in,
+# and more arguments for pytest.
 ENGINE ?= auto
+RUNNER ?= host
 SIP ?= $(SANDBOX_LIVEKIT_SIP)
 ARGS ?=
 ifneq ($(SIP),)
@@ -20,7 +22,8 @@ STANDIN := sandbox/standin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  test-e2e takes ENGINE=native|compose|attach|auto, SIP=/path/to/livekit-sip, ARGS="…" (for pytest)'
+	@echo '  test-e2e takes ENGINE=native|compose|attach|auto, SIP=/path/to/livekit-sip, ARGS="…" (for pytest),'
+	@echo '  and for compose RUNNER=container (pytest in the network: Docker Desktop); images takes SIP= too'
 
 setup: ## set up everything on this machine: Python, Go, livekit-server, the SIP service
 	@scripts/bootstrap
@@ -41,16 +44,36 @@ down: ready ## end a stack that `make up` started elsewhere
 test: lint types test-unit test-standin test-e2e ## everything: lint, types, unit tests, Go tests, scenarios
 
 test-unit: ready ## unit and plugin tests (no stack)
-	$(PYTEST) tests --ignore=tests/e2e
+	$(PYTEST) tests --ignore=tests/e2e --ignore=tests/docker
 
 test-standin: ready ## go vet and go test -race of the stand-in
 	@go=$$($(BIN)/python -m sandbox.stack.provision go) && cd $(STANDIN) && \
 	  export GOTOOLCHAIN=local GOWORK=off HOME="$${HOME:-$$(echo ~)}" && set -x && \
 	  "$$go" vet $(GO_FLAGS) ./... && "$$go" test -race $(GO_FLAGS) ./...
 
-test-e2e: ready ## every scenario against the stack, into test-results/junit.xml
+ifeq ($(RUNNER),container)
+test-e2e: ready-runner ## every scenario against the stack, into test-results/junit.xml
+	@mkdir -p test-results
+	$(BIN)/python -m sandbox.stack.compose_runner tests/e2e --junitxml=test-results/junit.xml $(ARGS)
+else
+test-e2e: ready
 	@mkdir -p test-results
 	$(PYTEST) tests/e2e --sandbox-engine=$(ENGINE) --junitxml=test-results/junit.xml $(ARGS)
+endif
+
+# The host only drives Docker: outside Linux it needs Python and the package, nothing native.
+ready-runner:
+	@if [ "$$(uname)" = Linux ]; then scripts/bootstrap --quiet; \
+	  elif [ ! -x $(BIN)/sandbox ]; then python3 -m venv .venv && $(BIN)/python -m pip install -q -e .; fi
+
+test-docker: ready ## the tests of the Compose engine that need a Docker daemon
+	$(PYTEST) tests/docker $(ARGS)
+
+images: ready ## build the Docker images on this machine (for where there is no registry); takes SIP=
+	@$(BIN)/python -m sandbox.stack.image_build $(ARGS)
+
+doctor: ready ## is Docker fit for ENGINE=compose, and what mends it if not
+	@$(BIN)/sandbox doctor
 
 lint: ready ## ruff: rules and format
 	$(BIN)/ruff check .

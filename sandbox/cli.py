@@ -1,4 +1,4 @@
-"""The `sandbox` command: up, status, down, logs, demo, setup."""
+"""The `sandbox` command: up, status, down, logs, demo, doctor, setup."""
 
 from __future__ import annotations
 
@@ -214,6 +214,15 @@ def demo(engine: str) -> None:
     from sandbox.demo import run_demo
 
     sys.exit(asyncio.run(run_demo(engine, console)))
+
+
+@main.command()
+@_fails_plainly
+def doctor() -> None:
+    """Check what a stack under Docker Compose needs; each line with the command that mends it."""
+    from sandbox.doctor import run_doctor
+
+    sys.exit(run_doctor(console))
 
 
 main.add_command(explain_command)

@@ -102,12 +102,13 @@ def find_images(docker: Docker) -> Images:
             seen=[f"missing: {', '.join(not_built)}"],
             remedy="make images",
         )
-    refused = [image for image in missing if not pullable(docker, image)]
-    if not refused:
+    # The first that is refused decides: where there is no way out, each question costs seconds.
+    refused = next((image for image in missing if not pullable(docker, image)), None)
+    if refused is None:
         return _upstream(upstream, missing)
     raise SetupError(
         "the images are not here, and cannot be pulled",
-        seen=[f"cannot be pulled: {image}" for image in refused],
+        seen=[f"cannot be pulled: {refused}"],
         cause="there is no way to the registry, or there is no such version",
         remedy="docker pull them where there is a registry, or build local ones: make images",
     )

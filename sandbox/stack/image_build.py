@@ -2,8 +2,8 @@
 
 Run as a program it is `make images`:
 
-    python -m sandbox.stack.image_build             # all of them (the runner's too)
-    python -m sandbox.stack.image_build phone sip   # these
+    python -m sandbox.stack.image_build             # those of a stack
+    python -m sandbox.stack.image_build phone runner
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from sandbox.stack.toolchain import run_logged
 __all__ = ["LOCAL_SERVICES", "REPOSITORY", "build_image", "extra_ca", "local_tag"]
 
 REPOSITORY = "livekit-sip-sandbox"
-LOCAL_SERVICES = ("redis", "livekit-server", "sip", "phone", "runner")
+STACK_SERVICES = ("redis", "livekit-server", "sip", "phone")
+LOCAL_SERVICES = (*STACK_SERVICES, "runner")
 SERVICE_LABEL = "dev.sandbox.service"
 IMAGE_LABEL = "dev.sandbox.image"
 
@@ -242,7 +243,7 @@ def main(arguments: Sequence[str]) -> int:
         docker = Docker()
         docker.server_version(within=10)
         docker.compose_version()
-        for service in services or LOCAL_SERVICES:
+        for service in services or STACK_SERVICES:
             _prepare(service, progress)
             build_image(docker, service, progress)
     except SandboxError as failure:
