@@ -51,7 +51,7 @@ class Sandbox:
         self.api = client
         self.timeline: Timeline = stack.timeline
         self.name = name
-        self._stack = stack
+        self.endpoints: Endpoints = stack.endpoints
         self._host = host
         self._numbers = NumberBlock()
         self._prefix = f"sbx-{secrets.token_hex(3)}"
@@ -60,11 +60,6 @@ class Sandbox:
         self.phone = Switchboard(phone, self.endpoints, self._numbers)
         self.mark = self.timeline.mark()
         self.timeline.record("test", "test.started", test=name)
-
-    @property
-    def endpoints(self) -> Endpoints:
-        """Where the stack listens."""
-        return self._stack.endpoints
 
     @property
     def is_stand_in(self) -> bool:

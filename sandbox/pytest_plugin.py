@@ -167,11 +167,14 @@ async def sandbox_stack(
         sip_config=sandbox_config.get("sip", {}),
     )
     stack = Stack(options, sandbox_timeline)
+    failure = ""
     try:
         await stack.start()
     except SandboxError as error:
+        failure = str(error)
+    if failure:
         # The error says what is wrong; where in our code it was raised helps nobody.
-        pytest.fail(str(error), pytrace=False)
+        pytest.fail(failure, pytrace=False)
     try:
         sandbox_timeline.subscribe(request.config.stash[_COVERAGE].observe)
         yield stack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,6 +70,10 @@ class AgentHost:
         return self._endpoints.run_dir / "agent.log"
 
     @property
+    def _temp(self) -> Path:
+        return self._endpoints.run_dir / "agent-tmp"
+
+    @property
     def timeline(self) -> Timeline:
         """Where the jobs are recorded."""
         return self._timeline
@@ -84,12 +89,16 @@ class AgentHost:
                 return
             await self.stop()
             self._reaper = Reaper()
+            # Each JobContext has a temporary folder, which a killed run would leave behind.
+            self._temp.mkdir(exist_ok=True)
+            self._reaper.watch_path(self._temp)
             mark = self._timeline.mark()
             self._child = await Child.start(
                 "agent",
                 [sys.executable, "-m", "sandbox.agents.host"],
                 log=self.log,
                 reaper=self._reaper,
+                env={"TMPDIR": str(self._temp)},
                 pipe_stdin=True,
                 pipe_stdout=True,
             )
@@ -138,6 +147,7 @@ class AgentHost:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
             self._reader = None
+        shutil.rmtree(self._temp, ignore_errors=True)
         if self._reaper is not None:
             self._reaper.dismiss()
             self._reaper = None

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.stack.cache import cache_dir
+
 _INI = """
 [pytest]
 asyncio_mode = auto
@@ -28,9 +30,14 @@ _RINGS = """
 """
 
 
+# pytester gives the inner run a home of its own, and with it an empty cache.
+_CACHE = cache_dir()
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A user's project: nothing but an ini file; the plugin comes with the installed package."""
+    monkeypatch.setenv("SANDBOX_CACHE", str(_CACHE))
     pytester.makefile(".ini", pytest=_INI)
     return pytester
 
