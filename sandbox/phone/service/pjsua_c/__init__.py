@@ -3,7 +3,7 @@
 The binding (0.1a3, PJSIP 2.14.1) has no event loop call, no audio but a sound card, no codec
 priorities, no stream statistics, no account media options and no view of the messages that the
 transport sees. The shared libraries that it loads export all of that, so it is reached here, in
-the same process, on the same state. The offsets in this package were printed by a C program
+the same process, on the same state. The offsets in this package were printed by `offsets.c`,
 compiled against pjproject 2.14.1 with an empty `config_site.h` on x86-64 Linux, which is how the
 wheel was built; `check` refuses any other version.
 
