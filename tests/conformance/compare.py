@@ -6,13 +6,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from .media import CALLER_HZ
 from .message import Message, digest_fields, digest_response
 from .recording import Recording
-from .replay import Key, Replay, collapsed
+from .replay import Replay
 from .snapshot import attribute_differences
+from .useragent import Key, collapsed
 
 __all__ = ["differences"]
 
@@ -25,7 +27,7 @@ def differences(replay: Replay) -> list[str]:
     found += _api(replay)
     found += _sip(replay)
     found += _ringing(replay)
-    for index, lines in sorted(replay.seen.snaps.items()):
+    for index, lines in sorted(replay.pictures.items()):
         label = replay.recording.snaps[index]["label"]
         found += [f"picture {label!r}: {line}" for line in lines]
     found += _room(replay)
@@ -40,7 +42,7 @@ def differences(replay: Replay) -> list[str]:
 def _api(replay: Replay) -> Iterator[str]:
     for index, call in enumerate(replay.recording.api):
         where = f"API {index} {call['method']}"
-        answer = replay.seen.answers.get(index)
+        answer = replay.answers.get(index)
         if answer is None:
             yield f"{where}: no answer"
             continue
@@ -90,12 +92,12 @@ def _sip(replay: Replay) -> Iterator[str]:
     recorded: dict[Key, list[Message]] = {}
     for index, entry in enumerate(replay.recording.sip):
         if entry["dir"] == "rx" and entry["t"] <= replay.tune.until:
-            recorded.setdefault(replay.key_of(index), []).append(
+            recorded.setdefault(replay.agent.key_of(index), []).append(
                 Message.parse(_judged(entry["raw"], replay))
             )
-    for key in recorded | replay.seen.messages:
+    for key in recorded | replay.agent.messages:
         ours = collapsed(recorded.get(key, []))
-        theirs = collapsed(replay.seen.messages.get(key, []))
+        theirs = collapsed(replay.agent.messages.get(key, []))
         where = f"SIP {'requests' if key[2] else 'responses to'} [{key[1]}]"
         was, now = [m.title for m in ours], [m.title for m in theirs]
         if was != now:
@@ -153,16 +155,16 @@ def _ringing(replay: Replay) -> Iterator[str]:
     recorded: dict[Key, list[float]] = {}
     for index, entry in enumerate(recording.sip):
         if entry["dir"] == "rx" and entry["raw"].startswith("SIP/2.0 180"):
-            recorded.setdefault(replay.key_of(index), []).append(entry["t"])
+            recorded.setdefault(replay.agent.key_of(index), []).append(entry["t"])
     for key, times in recorded.items():
         if all(0.9 < gap < 1.1 for gap in _gaps(times)):
-            live = _gaps(replay.seen.ringing.get(key, []))
+            live = _gaps(replay.agent.ringing.get(key, []))
             if not all(0.85 < gap < 1.15 for gap in live):
                 yield f"SIP 180 of [{key[1]}]: recorded each second, now after {live}"
 
 
 def _gaps(times: list[float]) -> list[float]:
-    return [round(b - a, 2) for a, b in zip(times, times[1:], strict=False)]
+    return [round(b - a, 2) for a, b in pairwise(times)]
 
 
 # --- rooms --------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ def _room(replay: Replay) -> Iterator[str]:
     for identity, events in _callers(replay.recording):
         where = f"participant {replay.names.recorded_view(identity)}"
         came = next(
-            (e for e in replay.room_events(identity) if e.name == "room.participant_connected"),
+            (e for e in replay.witness.about(identity) if e.name == "room.participant_connected"),
             None,
         )
         if came is None:
@@ -201,13 +203,13 @@ def _room(replay: Replay) -> Iterator[str]:
         yield from _values(where, identity, events, replay)
         gone = [e for e in events if e["event"] == "participant_disconnected"]
         reason = gone[-1].get("disconnect_reason") if gone else None
-        left = replay.webhook("participant_left", identity)
+        left = replay.witness.webhook("participant_left", identity)
         if reason and left and left.get("disconnect_reason", "UNKNOWN_REASON") != reason:
             yield f"{where} left: recorded {reason}, now {left.get('disconnect_reason')}"
     recorded = [(e["digit"], e["code"]) for e in replay.recording.room_events
                 if e["event"] == "sip_dtmf"]  # fmt: skip
-    if recorded != replay.digits():
-        yield f"DTMF in the room: recorded {recorded}, now {replay.digits()}"
+    if recorded != replay.witness.digits():
+        yield f"DTMF in the room: recorded {recorded}, now {replay.witness.digits()}"
 
 
 def _values(
@@ -221,7 +223,7 @@ def _values(
                 recorded.setdefault(key, []).append(value)
     for key, before in recorded.items():
         ours = [replay.names.recorded_view(value) for value in before]
-        theirs = [replay.names.live_view(value) for value in replay.values(identity, key)]
+        theirs = [replay.names.live_view(value) for value in replay.witness.values(identity, key)]
         if key == _STATUS_KEY:
             yield from _hangup(where, identity, events, ours, theirs, replay)
             ours, theirs = _way(identity, ours, replay), _way(identity, theirs, replay)
@@ -238,7 +240,7 @@ def _way(identity: str, values: list[str], replay: Replay) -> list[str]:
     A peer learns of a participant a moment after it came, so the first value may be missing: it
     is taken from the webhook.
     """
-    joined = (replay.webhook("participant_joined", identity) or {}).get("attributes", {})
+    joined = (replay.witness.webhook("participant_joined", identity) or {}).get("attributes", {})
     way = [joined.get(_STATUS_KEY, ""), *values]
     return [
         value
@@ -256,7 +258,7 @@ def _hangup(
     replay: Replay,
 ) -> Iterator[str]:
     """Whether callStatus became `hangup`, where somebody stayed long enough to see it."""
-    left = replay.webhook("participant_left", identity) or {}
+    left = replay.witness.webhook("participant_left", identity) or {}
     last = left.get("attributes", {}).get(_STATUS_KEY)
     now = "hangup" in theirs or last == "hangup"
     watched = any(e["event"] == "participant_disconnected" for e in events)
@@ -270,7 +272,9 @@ def _hangup(
 
 
 def _media(replay: Replay) -> Iterator[str]:
-    for index, (stream, media) in enumerate(zip(replay.recording.rtp, replay.media, strict=False)):
+    for index, (stream, media) in enumerate(
+        zip(replay.recording.rtp, replay.agent.media, strict=False)
+    ):
         where = f"RTP at the phone ({index})"
         if stream["rx"] < 10:
             continue
@@ -292,7 +296,7 @@ def _media(replay: Replay) -> Iterator[str]:
         ):
             if abs(was - seen) > 0.12:
                 yield f"{where}, telephone-events: recorded {was} s apart, now {seen} s"
-    heard = replay.tones()
+    heard = replay.witness.tones()
     expected = list(replay.tune.hears)
     audible = any(e["event"] == "first_audible_audio" for e in replay.recording.room_events)
     if audible and replay.caller_is_audible():
@@ -304,8 +308,8 @@ def _media(replay: Replay) -> Iterator[str]:
 
 def _times(replay: Replay) -> Iterator[str]:
     recorded = _moments(replay)
+    moments = replay.moments()
     for first, second, *exact in replay.tune.times:
-        moments = replay.moments()
         if first not in moments or second not in moments:
             yield f"time from {first} to {second}: not seen"
             continue
@@ -319,7 +323,7 @@ def _moments(replay: Replay) -> dict[str, float]:
     moments: dict[str, float] = {}
     counts: Counter[str] = Counter()
     for index, entry in enumerate(replay.recording.sip):
-        message = replay.message(index)
+        message = replay.agent.recorded_message(index)
         name = f"{entry['dir']} {message.status or message.method}"
         counts[name] += 1
         moments.setdefault(name, entry["t"])

@@ -259,4 +259,3 @@ async def test_an_unknown_trunk_is_not_found(sandbox: Sandbox) -> None:
         await sandbox.call_out("ST_doesnotexist", sandbox.number())
     assert (caught.value.status, caught.value.code) == (404, "not_found")
     assert caught.value.message == "requested sip trunk does not exist"
-
