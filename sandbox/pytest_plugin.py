@@ -90,11 +90,16 @@ def _worker(config: pytest.Config) -> str:
 def _sip_label(config: pytest.Config) -> str:
     """Which SIP service a run will use, before anything is started."""
     from sandbox.stack import provision
+    from sandbox.stack.stack import choose_engine
 
     engine = config.getoption("--sandbox-engine")
     if engine == "attach":
         return os.environ.get("SANDBOX_SIP_SERVICE", "attached deployment")
     try:
+        if choose_engine(engine)[0] == "compose":
+            from sandbox.stack.compose_choice import sip_label
+
+            return sip_label()
         return provision.sip_service().label
     except SandboxError as error:
         return f"none ({error.what})"

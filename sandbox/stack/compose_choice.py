@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sandbox import versions
 from sandbox.errors import SandboxError, SetupError, StackError, UsageError
 from sandbox.stack import provision
+from sandbox.stack.compose_inside import inside
 from sandbox.stack.docker_cli import Docker, find_docker
 from sandbox.stack.image_build import REPOSITORY, SERVICE_LABEL, build_image, local_tag
 from sandbox.stack.progress import Progress, SilentProgress
@@ -218,9 +219,11 @@ def compose_unfit() -> str:
 
 @functools.cache
 def sip_label() -> str:
-    """What the SIP service under Compose will be.
+    """What the SIP service under Compose will be, or (inside its network) is.
 
     Raises:
         SandboxError: there are no images, or Docker does not answer.
     """
+    if inside():
+        return os.environ.get("SANDBOX_SIP_SERVICE", "unknown")
     return find_images(Docker()).sip_service

@@ -110,8 +110,21 @@ def choose_engine(wanted: str) -> tuple[str, str]:
     if wanted not in ENGINES:
         raise UsageError(f"no engine {wanted!r}", remedy=f"choose one of {', '.join(ENGINES)}")
     if wanted == "auto":
-        return "native", "native: plain processes on this machine"
+        return _best_engine()
     return wanted, ""
+
+
+def _best_engine() -> tuple[str, str]:
+    """Compose where a daemon answers and the images are there or can be had, else native."""
+    from sandbox.stack.compose_choice import compose_unfit
+    from sandbox.stack.compose_inside import inside
+
+    if inside():
+        return "compose", "compose: inside its network"
+    unfit = compose_unfit()
+    if unfit:
+        return "native", f"native: plain processes on this machine, as {unfit}"
+    return "compose", "compose: a Docker daemon answers, and the images are to be had"
 
 
 def _make_engine(name: str, options: StackOptions, timeline: Timeline) -> Engine:
