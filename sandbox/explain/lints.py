@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from livekit.protocol.sip import SIPDispatchRuleInfo, SIPInboundTrunkInfo
 
 from sandbox.explain import traps_rules, traps_trunks
-from sandbox.explain.setup import Found, Setup
+from sandbox.explain.traps import Found, Setup
 
 __all__ = ["LINTS", "Lint", "lint"]
 

@@ -8,7 +8,7 @@ from sandbox.explain.call import IncomingCall
 from sandbox.explain.grant import RANDOM, room_name
 from sandbox.explain.numbers import normalize
 from sandbox.explain.rules import conflict_keys, kind_of, pin_of
-from sandbox.explain.setup import Found, Setup
+from sandbox.explain.traps import Found, Setup
 from sandbox.explain.versions import ServerVersion
 
 __all__ = [

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from sandbox.explain.addresses import dropped, kept
 from sandbox.explain.numbers import normalize
-from sandbox.explain.setup import Found, Setup
+from sandbox.explain.traps import Found, Setup
 
 __all__ = [
     "any_network",
