@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
@@ -120,13 +120,20 @@ def _fits(number: str) -> bool:
 
 
 def _call(
-    rng: random.Random, number: int, wanted: Sequence[str], known: Sequence[str]
+    rng: random.Random,
+    number: int,
+    wanted: Sequence[str],
+    known: Sequence[str],
+    taken: Collection[str],
 ) -> IncomingCall:
     called = [number for number in CALLED if _fits(number)]
     callers = [number for number in CALLERS if _fits(number)]
     to = rng.choice(wanted) if wanted and rng.random() < 0.6 else rng.choice(called)
-    caller = rng.choice(known) if known and rng.random() < 0.6 else rng.choice(callers)
-    headers = [(name, rng.choice(("one", "two", "Zoë", ""))) for name in rng.choices(HEADERS, k=3)]
+    # No two calls of one caller at once: in one room they would throw each other out.
+    free = [caller for caller in callers if caller not in taken]
+    likely = [caller for caller in known if caller not in taken]
+    caller = rng.choice(likely) if likely and rng.random() < 0.6 else rng.choice(free)
+    headers = [(name, rng.choice(("one", "two", "Zoë"))) for name in rng.choices(HEADERS, k=3)]
     draw = rng.random()
     if draw < 0.35:
         credentials = None
@@ -160,6 +167,8 @@ def case(seed: int, *, calls: int = 3) -> Case:
     wanted += [n for one in rules for n in one.numbers if _fits(n)]
     known = [n for trunk in trunks for n in trunk.allowed_numbers if _fits(n)]
     known += [n for one in rules for n in one.inbound_numbers if _fits(n)]
-    return Case(
-        tuple(trunks), tuple(rules), tuple(_call(rng, i, wanted, known) for i in range(calls))
-    )
+    placed: list[IncomingCall] = []
+    for number in range(calls):
+        taken = {call.from_user for call in placed}
+        placed.append(_call(rng, number, wanted, known, taken))
+    return Case(tuple(trunks), tuple(rules), tuple(placed))

@@ -112,10 +112,10 @@ async def place(
                 keyed = True
                 await dialled.key(f"{call.pin}#")
                 placed = loop.time()
-            elif final and (call.pin is None or not asked) and late > SILENCE:
-                break
-            silent = predicted.outcome is Outcome.SILENCE and 180 in dialled.statuses
-            if late > (SILENCE if silent else PATIENCE):
+            # What should not come is waited for a while, what should come for longer.
+            done = predicted.outcome is Outcome.SILENCE and 180 in dialled.statuses
+            done = done or (bool(final) and predicted.outcome is Outcome.PIN_PROMPT)
+            if late > (SILENCE if done else PATIENCE):
                 break
             await asyncio.sleep(0.01)
         predicted = explain(trunks, rules, _as_sent(dialled))
