@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sandbox import versions
 from sandbox.errors import SandboxError, SetupError, StackError, UsageError
 from sandbox.stack import provision
-from sandbox.stack.compose_inside import inside
+from sandbox.stack.compose_files import inside
 from sandbox.stack.docker_cli import Docker, find_docker
 from sandbox.stack.image_build import REPOSITORY, SERVICE_LABEL, build_image, local_tag
 from sandbox.stack.progress import Progress, SilentProgress

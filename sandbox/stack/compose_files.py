@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from sandbox.errors import SetupError
 
-__all__ = ["PACKAGE", "compose_folder", "content_key", "stage"]
+__all__ = ["INSIDE", "PACKAGE", "compose_folder", "content_key", "inside", "stage"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the package `sandbox`."""
 
+INSIDE = "SANDBOX_INSIDE"
+"""Set in the `runner` container to the folder of the stack's logs."""
+
 #: What the phone's image holds of the package: the least that `python -m sandbox.phone` imports.
 _PHONE_CODE = ("__init__.py", "errors.py", "audio.py", "phone")
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".env")
+
+
+def inside() -> bool:
+    """Whether this process runs in the `runner` container."""
+    return bool(os.environ.get(INSIDE))
 
 
 def compose_folder() -> Path:

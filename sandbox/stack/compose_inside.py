@@ -12,6 +12,7 @@ import aiohttp
 
 from sandbox import versions
 from sandbox.errors import StackError, UsageError
+from sandbox.stack.compose_files import INSIDE
 from sandbox.stack.compose_plan import (
     LIVEKIT_PORT,
     PHONE_PORT,
@@ -27,15 +28,7 @@ from sandbox.stack.readiness import http_ok, redis_answers, server_answers, sip_
 from sandbox.stack.webhooks import WebhookServer
 from sandbox.timeline import Timeline
 
-__all__ = ["InsideEngine", "inside"]
-
-INSIDE = "SANDBOX_INSIDE"
-"""Set in the runner to the folder of the stack's logs."""
-
-
-def inside() -> bool:
-    """Whether this process runs in the `runner` container."""
-    return bool(os.environ.get(INSIDE))
+__all__ = ["InsideEngine"]
 
 
 class InsideEngine:

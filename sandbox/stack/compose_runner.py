@@ -20,8 +20,7 @@ from typing import Any
 
 from sandbox.errors import SandboxError, UsageError
 from sandbox.stack.compose_choice import ready_images
-from sandbox.stack.compose_files import PACKAGE
-from sandbox.stack.compose_inside import INSIDE
+from sandbox.stack.compose_files import INSIDE, PACKAGE
 from sandbox.stack.compose_plan import LIVEKIT_PORT, WEBHOOK_PORT, Plan
 from sandbox.stack.compose_project import ComposeProject
 from sandbox.stack.compose_sweep import ComposeReaper, remove_run, sweep

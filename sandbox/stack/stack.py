@@ -117,7 +117,7 @@ def choose_engine(wanted: str) -> tuple[str, str]:
 def _best_engine() -> tuple[str, str]:
     """Compose where a daemon answers and the images are there or can be had, else native."""
     from sandbox.stack.compose_choice import compose_unfit
-    from sandbox.stack.compose_inside import inside
+    from sandbox.stack.compose_files import inside
 
     if inside():
         return "compose", "compose: inside its network"
@@ -132,6 +132,7 @@ def _make_engine(name: str, options: StackOptions, timeline: Timeline) -> Engine
         return _ENGINES[name](options, timeline)
     # Imported when used: testcontainers is slow to import.
     from sandbox.stack.compose import ComposeEngine
-    from sandbox.stack.compose_inside import InsideEngine, inside
+    from sandbox.stack.compose_files import inside
+    from sandbox.stack.compose_inside import InsideEngine
 
     return InsideEngine(options, timeline) if inside() else ComposeEngine(options, timeline)
