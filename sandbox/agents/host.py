@@ -26,8 +26,10 @@ from sandbox.audio import ToneDetector, sine
 
 __all__ = ["main"]
 
-_RATE = 48000
-_FRAME = _RATE // 50
+# Telephone audio needs no more, and each frame crosses into the SDK's native half and back.
+_RATE = 16000
+_FRAME_MS = 40
+_FRAME = _RATE * _FRAME_MS // 1000
 _write_lock = threading.Lock()
 # The real standard output is the event pipe; whatever else prints goes to the log.
 _pipe = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -123,7 +125,7 @@ class _Job:
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
         detector = ToneDetector(_RATE)
-        stream = rtc.AudioStream(track, sample_rate=_RATE, num_channels=1)
+        stream = rtc.AudioStream(track, sample_rate=_RATE, num_channels=1, frame_size_ms=_FRAME_MS)
         try:
             async for event in stream:
                 for edge in detector.feed(np.frombuffer(event.frame.data, dtype=np.int16)):

@@ -15,8 +15,10 @@ from sandbox.timeline import Event, Timeline
 
 __all__ = ["Peer"]
 
-_RATE = 48000
-_FRAME = _RATE // 50
+# Telephone audio needs no more, and each frame crosses into the SDK's native half and back.
+_RATE = 16000
+_FRAME_MS = 40
+_FRAME = _RATE * _FRAME_MS // 1000
 
 
 class Peer:
@@ -179,7 +181,7 @@ class Peer:
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
         detector = ToneDetector(_RATE)
-        stream = rtc.AudioStream(track, sample_rate=_RATE, num_channels=1)
+        stream = rtc.AudioStream(track, sample_rate=_RATE, num_channels=1, frame_size_ms=_FRAME_MS)
         try:
             async for event in stream:
                 samples = np.frombuffer(event.frame.data, dtype=np.int16)

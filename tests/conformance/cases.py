@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sandbox.agents.protocol import Behaviour
+
 __all__ = ["LEFT_OUT", "SLOW", "FallSilent", "Press", "Publish", "Tune", "tune_of"]
 
 
@@ -46,6 +48,7 @@ class Tune:
         window: how long silence is watched, in seconds.
         grants: of the token of each API call, in their order; all by default.
         ignore: differences that are no differences, as parts of their text, and why.
+        agent: an agent worker that was registered as `rec-agent`, and what it does.
     """
 
     do: tuple[tuple[float, Press | Publish | FallSilent], ...] = ()
@@ -58,6 +61,7 @@ class Tune:
     window: float = 0.4
     grants: tuple[Mapping[str, bool], ...] = ()
     ignore: Mapping[str, str] = field(default_factory=dict)
+    agent: Behaviour | None = None
 
 
 _TUNES: dict[str, Tune] = {
@@ -99,6 +103,12 @@ _TUNES: dict[str, Tune] = {
     "pin_timing": Tune(do=((3.2, Press("1234#")), (9.4, Press("9999#")))),
     # --- grants
     "authz": Tune(grants=({"call": True}, {"admin": True}, {"admin": True, "call": True})),
+    # --- agents
+    "agent_explicit": Tune(agent=Behaviour()),
+    "agent_two": Tune(agent=Behaviour()),
+    "agent_fail": Tune(agent=Behaviour(raises="on purpose")),
+    "agent_existing_room": Tune(agent=Behaviour(), pace=1.0),
+    "agent_with_pin": Tune(agent=Behaviour(), do=((6.1, Press("12#")),)),
     # --- what else needs a word
     "dup_callid": Tune(until=2.72),
     "out_numbers_multi": Tune(alike=("+111", "+222", "+333")),
@@ -117,14 +127,9 @@ SLOW: dict[str, str] = {
 
 #: Cases that are not replayed, and why.
 LEFT_OUT: dict[str, str] = {
-    "agent_crash": "a worker process of its own dies: tests/e2e/agents",
-    "agent_existing_room": "needs an agent worker: tests/e2e/agents",
-    "agent_explicit": "needs an agent worker: tests/e2e/agents",
-    "agent_explicit_process": "needs an agent worker: tests/e2e/agents",
-    "agent_fail": "needs an agent worker: tests/e2e/agents",
-    "agent_shutdown": "needs an agent worker: tests/e2e/agents",
-    "agent_two": "needs an agent worker: tests/e2e/agents",
-    "agent_with_pin": "needs an agent worker: tests/e2e/agents",
+    "agent_crash": "a worker dies in a call: needs a process of its own, see tests/e2e/agents",
+    "agent_shutdown": "the worker calls ctx.shutdown(): see tests/e2e/agents",
+    "agent_explicit_process": "measures how fast the process executor starts: see benchmarks",
 }
 
 

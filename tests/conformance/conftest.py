@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from sandbox.agents.worker import AgentHost
 from sandbox.stack.stack import Stack
 from sandbox.timeline import Timeline
 
@@ -25,8 +26,10 @@ async def ground(sandbox_stack: Stack, sandbox_timeline: Timeline) -> AsyncItera
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((ends.sip_host, ends.sip_port))
         host = probe.getsockname()[0]
+    agents = AgentHost(ends, sandbox_timeline)
     async with aiohttp.ClientSession() as session:
-        yield Ground(ends, sandbox_timeline, session, host)
+        yield Ground(ends, sandbox_timeline, session, host, agents)
+    await agents.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 
 from .message import Message, sdp_audio
 
-__all__ = ["FOLDER", "Recording", "Step", "names"]
+__all__ = ["FOLDER", "PEER_HZ", "SERVICE", "Recording", "Step", "names"]
 
 FOLDER = Path(__file__).with_name("recordings")
 
 #: The address of the SIP service that was recorded.
 SERVICE = "127.0.0.1:5270"
+
+#: The tone that the recorded peers and agents made, in Hz.
+PEER_HZ = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,14 @@ class Recording:
         """Everything that was done or seen, and `more`, in order."""
         return sorted([*self._steps(), *more], key=lambda s: s.at - _EARLIER.get(s.kind, 0.0))
 
+    def _heard_peer(self, stream: Mapping[str, Any]) -> bool:
+        """Whether the phone heard the tone of the peer; above 1 kHz the recorder was misled."""
+        tone = stream.get("freq_last_1s") or 0
+        return abs(tone - PEER_HZ) < 10 or tone > 1000
+
+    def _last_bye(self) -> float:
+        return max(entry["t"] for entry in self.sip if entry["raw"].startswith("BYE "))
+
     def _steps(self) -> Iterator[Step]:
         for index, call in enumerate(self.api):
             yield Step(call["t"], "api", call, index)
@@ -123,7 +134,11 @@ class Recording:
             yield Step(snap["t"], "snap", snap, index)
         for index, stream in enumerate(self.rtp):
             if stream.get("first_loud") is not None:
-                yield Step(stream["first_loud"], "hears", stream, index)
+                tone = PEER_HZ if self._heard_peer(stream) else None
+                prompted = '"pin":' in json.dumps(self.api)
+                yield Step(stream["first_loud"], "hears", None if prompted else tone, index)
+                if prompted and tone:
+                    yield Step(self._last_bye() - 0.01, "hears", tone, index)
             for count, key in enumerate(stream["dtmf_rx"], start=1):
                 yield Step(key["t_last"], "keys", count, index)
 

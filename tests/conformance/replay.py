@@ -12,13 +12,14 @@ from typing import Any
 import aiohttp
 from livekit import api
 
+from sandbox.agents.worker import Agent, AgentHost
 from sandbox.stack.endpoints import Endpoints
 from sandbox.telephony.numbers import NumberBlock
 from sandbox.telephony.peer import Peer
 from sandbox.timeline import Timeline
 
 from .cases import FallSilent, Press, Publish, Tune
-from .recording import SERVICE, Recording, Step
+from .recording import PEER_HZ, SERVICE, Recording, Step
 from .snapshot import rooms_now, snapshot_differences
 from .twirp import ALL_RIGHTS, Twirp
 from .useragent import UserAgent, collapsed, word
@@ -31,7 +32,6 @@ __all__ = ["Answer", "Ground", "Replay"]
 _PATIENCE = 3.0
 #: The same once something has been missed: the rest is likely to be missed too.
 _IMPATIENCE = 0.4
-_PEER_HZ = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Ground:
     timeline: Timeline
     http: aiohttp.ClientSession
     host: str
+    agents: AgentHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Replay:
         self._made: list[tuple[str, dict[str, str]]] = []
         self._watched: set[int] = set()
         self._began = 0.0
+        self._worker: Agent | None = None
 
     # --- running ---------------------------------------------------------------------------
 
@@ -105,10 +107,15 @@ class Replay:
             self.names.alike(text)
         self.names.learn("sip", SERVICE, ends.sip_address, numbered=False)
         await self.agent.open(host, (ends.sip_host, ends.sip_port))
-        if host != "127.0.0.1":
-            self.names.learn("host", "127.0.0.1", host)
+        # One address was both sides' when it was recorded.
+        self.names.learn("host", "127.0.0.1", host, numbered=False)
+        self.names.learn_also("127.0.0.1", ends.sip_host)
         digits = NumberBlock().take().lstrip("+")
         self.names.learn("number", self.recording.number.lstrip("+"), digits, numbered=False)
+        if self.tune.agent is not None:
+            self._worker = Agent(self._ground.agents, f"cf-{word(8)}", self.tune.agent)
+            self.names.learn("agent", "rec-agent", self._worker.name, numbered=False)
+            await self._worker.start()
         self.names.learn("room", self.recording.room, f"cf-{word(8)}", numbered=False)
 
     async def _play(self) -> None:
@@ -154,7 +161,7 @@ class Replay:
         elif step.kind == "join":
             await self._join(step.data)
         elif step.kind == "publish":
-            await self._peers[step.data["who"]].publish_tone(_PEER_HZ)
+            await self._peers[step.data["who"]].publish_tone(PEER_HZ)
         elif step.kind == "leave":
             await self._peers[step.data["who"]].leave()
         elif step.kind == "snap":
@@ -222,7 +229,7 @@ class Replay:
             keys = self.agent.media[step.index].keys
             return lambda: sum(key.ended for key in keys.values()) >= int(step.data)
         if step.kind == "hears":
-            return lambda: self._phone_hears(step.index)
+            return lambda: self._phone_hears(step.index, step.data)
         return self._sight_in_room(step.data)
 
     def _sight_in_room(self, event: Mapping[str, Any]) -> Callable[[], bool]:
@@ -276,13 +283,13 @@ class Replay:
         """Whether our phone sends a tone that can be told."""
         return any(stream["sent"] and "9" not in stream["pts"] for stream in self.recording.rtp)
 
-    def _phone_hears(self, index: int) -> bool:
+    def _phone_hears(self, index: int, tone: float | None) -> bool:
         if index >= len(self.agent.media):
             return True
-        media, tone = self.agent.media[index], self.recording.rtp[index].get("freq_last_1s") or 0
-        if self.recording.group != "pin" and (690 < tone < 710 or tone > 1000):
-            return any(abs(hz - _PEER_HZ) < 15 for hz in media.tones)
-        return media.loud_at is not None
+        media = self.agent.media[index]
+        if tone is None:
+            return media.loud_at is not None
+        return any(abs(hz - tone) < 15 for hz in media.tones)
 
     def moments(self) -> Mapping[str, float]:
         """When what happened, on the monotonic clock."""
@@ -347,4 +354,6 @@ class Replay:
             await self._twirp(method, request)
         for peer in self._peers.values():
             await peer.leave()
+        if self._worker is not None:
+            await self._worker.stop()
         self.agent.close()

@@ -21,7 +21,7 @@ _VOLATILE: tuple[tuple[re.Pattern[str], _Replacement], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"z9hG4bK[\w.~-]+", "<branch>"),
-        (r"\b(SCL|ST|SDR|PA|RM|TR|SRT)_[0-9A-Za-z]{6,}", r"<\1>"),
+        (r"\b(SCL|ST|SDR|PA|RM|TR|SRT|AJ)_[0-9A-Za-z]{6,}", r"<\1>"),
         (r"\brport=\d+", "rport=<port>"),
         (r'\btag=[^;>\s,"<]+', "tag=<tag>"),
         (r'\b(c?nonce|opaque)="?[^",\s]+"?', r'\1="<nonce>"'),
@@ -83,6 +83,10 @@ class Names:
         self._recorded.setdefault(live, recorded)
         self._recorded_labels[recorded] = label
         self._live_labels.setdefault(live, label)
+
+    def learn_also(self, recorded: str, live: str) -> None:
+        """`live` is another name of what is known as `recorded`."""
+        self._live_labels.setdefault(live, self._recorded_labels[recorded])
 
     def alike(self, text: str) -> None:
         """`text` is one of several that stand for each other, on both sides."""
