@@ -117,7 +117,7 @@ class Recording:
         return abs(tone - PEER_HZ) < 10 or tone > 1000
 
     def _last_bye(self) -> float:
-        return max(entry["t"] for entry in self.sip if entry["raw"].startswith("BYE "))
+        return max(float(entry["t"]) for entry in self.sip if entry["raw"].startswith("BYE "))
 
     def _steps(self) -> Iterator[Step]:
         for index, call in enumerate(self.api):

@@ -68,7 +68,7 @@ class UserAgent:
         for index in self._indexes("rx"):
             self.recorded[self._keys[index]].append(index)
         self._answers_due = {_what(self._parsed[index]) for index in self._indexes("tx")}
-        self._sent: set[tuple[str, str, bool]] = set()
+        self._sent: dict[tuple[str, str, bool], float] = {}
 
     def _indexes(self, direction: str) -> list[int]:
         return [i for i, entry in enumerate(self._recording.sip) if entry["dir"] == direction]
@@ -159,7 +159,7 @@ class UserAgent:
         if known:
             position = min(len(self.messages[key]), len(known) - 1)
             self._pair(self._parsed[known[position]], message)
-        if self._too_slow(key, text):
+        if self._too_slow(key, text, at):
             return
         self.messages[key].append(message)
         if message.status == 180:
@@ -169,7 +169,7 @@ class UserAgent:
         self.moment(f"rx {message.status or message.method}", at)
         self._changed()
 
-    def _too_slow(self, key: Key, text: str) -> bool:
+    def _too_slow(self, key: Key, text: str, at: float) -> bool:
         """Whether this repeats what we answered when it was recorded, and have yet to answer now.
 
         A busy machine makes us late; the repetition is our doing.
@@ -182,7 +182,8 @@ class UserAgent:
             return False
         number = cseq.split(" ")[0]
         wanted = (call_id, cseq, False) if is_request else (call_id, f"{number} ACK", True)
-        return wanted in self._answers_due and wanted not in self._sent
+        # An answer takes a moment to arrive, too.
+        return wanted in self._answers_due and at < self._sent.get(wanted, at) + 0.1
 
     def _new_dialog(self, message: Message) -> str:
         """The recorded Call-ID that a call out to us stands for, or its own."""
@@ -224,7 +225,7 @@ class UserAgent:
         text = with_content_length(text, recorded)
         line = self._lines[self._line_of.get(message.call_id, next(iter(self._lines)))]
         self.moment(f"tx {message.status or message.method}", time.monotonic())
-        self._sent.add(_what(message))
+        self._sent[_what(message)] = time.monotonic()
         await line.send(text)
         if message.status == 200 and audio:
             self._start_media(message.call_id, outbound=True)
