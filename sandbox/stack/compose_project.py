@@ -241,7 +241,13 @@ class ComposeProject:
         )
 
 
-def _die_with_parent() -> list[str]:
+@functools.cache
+def _die_with_parent() -> tuple[str, ...]:
     """The command prefix that makes the kernel kill a child when its parent dies (Linux)."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    if setpriv is None:
+        return ()
+    prefix = (setpriv, "--pdeathsig", "KILL", "--")
+    # Busybox has a setpriv without that option.
+    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    return prefix if tried.returncode == 0 else ()
