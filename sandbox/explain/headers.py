@@ -49,12 +49,18 @@ def header_attributes(
         known = PROVIDER_HEADERS.get(name.lower())
         if known is not None:
             found[known] = value
+    candidates: dict[str, dict[str, str]] = {}
     for name, attribute in (trunk.headers_to_attributes if trunk is not None else {}).items():
         mapped = call.header(name)
         if mapped is not None:
-            found[attribute] = _as_read(name, mapped)
+            candidates.setdefault(attribute, {})[name] = _as_read(name, mapped)
         elif not call.complete:
             pending[attribute] = f"{{header {name}}}"
+    for attribute, values in candidates.items():
+        # The mapping has no order: of two headers for one attribute chance picks the one that wins.
+        names = " or ".join(sorted(values))
+        one = len(set(values.values())) == 1
+        found[attribute] = next(iter(values.values())) if one else f"{{header {names}, by chance}}"
     return found, pending
 
 

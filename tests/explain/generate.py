@@ -64,10 +64,10 @@ def _trunk(rng: random.Random, number: int) -> api.SIPInboundTrunkInfo:
     if rng.random() < 0.4:
         trunk.include_headers = rng.choice((1, 1, 2))  # type: ignore[assignment]
     if rng.random() < 0.5:
-        for name in rng.sample(HEADERS, 2):
-            trunk.headers_to_attributes[name] = rng.choice(
-                ("order", "tier", "sip.phoneNumber", "a")
-            )
+        # Never two headers to one attribute: which of them wins is chance.
+        names = rng.sample(("order", "tier", "sip.phoneNumber", "a"), 2)
+        for header, name in zip(rng.sample(HEADERS, 2), names, strict=True):
+            trunk.headers_to_attributes[header] = name
     if rng.random() < 0.2:
         trunk.ringing_timeout.CopyFrom(Duration(seconds=rng.randint(20, 90)))
     return trunk

@@ -172,6 +172,15 @@ def test_what_wins_among_the_attributes() -> None:
     }
 
 
+def test_two_headers_for_one_attribute_are_a_matter_of_chance() -> None:
+    trunks = [trunk(numbers=[NUMBER], headers_to_attributes={"X-B": "id", "X-A": "id"})]
+    for second, expected in (("1", "1"), ("2", "{header X-A or X-B, by chance}")):
+        headers = (("X-A", "1"), ("X-B", second))
+        won = explain(trunks, [direct(**ON)], call(headers=headers, complete=True)).grant
+        assert won is not None
+        assert won.attributes["id"] == expected
+
+
 def test_headers_that_are_not_known_stand_in_for_themselves() -> None:
     trunks = [trunk(numbers=[NUMBER], include_headers=2, headers_to_attributes={"X-Id": "id"})]
     won = explain(trunks, [direct(**ON)], call()).grant
