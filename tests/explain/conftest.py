@@ -24,9 +24,9 @@ async def empty_rooms(client: api.LiveKitAPI) -> None:
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(sandbox_stack: Stack) -> AsyncIterator[api.LiveKitAPI]:
     """The API of the stack, whose trunks, rules and rooms are gone behind the test."""
-    if not sandbox_stack.endpoints.redis_address:
-        pytest.skip("the deployment's redis is out of reach")
     ends = sandbox_stack.endpoints
+    if ends.engine != "native":
+        pytest.skip("needs redis at hand, and calls from several loopback addresses")
     async with api.LiveKitAPI(ends.livekit_url, ends.api_key, ends.api_secret) as made:
         yield made
         await write(sandbox_stack, [], [])

@@ -209,7 +209,9 @@ async def test_agents_ignored(trap: Try, client: api.LiveKitAPI) -> None:
     assert "alpha" not in names
 
 
-async def test_hidden_anonymous_crash(sandbox_stack: Stack, tmp_path: Path) -> None:
+async def test_hidden_anonymous_crash(
+    sandbox_stack: Stack, client: api.LiveKitAPI, tmp_path: Path
+) -> None:
     """hide_phone_number and a From without a user: livekit-server 1.13.5 dies. (S-DSP-06)"""
     if sandbox_stack.endpoints.server_version != "v1.13.5":
         pytest.skip("shown with livekit-server v1.13.5")
