@@ -2,15 +2,18 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup ready demo up down test test-unit test-standin test-e2e test-docker images doctor ready-runner lint types fmt lock bench clean
+.PHONY: help setup ready demo up down test test-unit test-standin test-parts test-e2e test-docker images doctor ready-runner lint types fmt lock bench clean
 
 # For test-e2e: the engine (native, compose, attach or auto), where pytest runs (on the host, or in a
 # container of the same network: docs/compose.md), a livekit-sip to run on instead of the stand-in,
-# and more arguments for pytest.
+# how many scenarios run at a time (each on a stack of its own), and more arguments for pytest.
 ENGINE ?= auto
 RUNNER ?= host
 SIP ?= $(SANDBOX_LIVEKIT_SIP)
 ARGS ?=
+# A deployment that is attached to is one for all.
+JOBS ?= $(if $(filter attach,$(ENGINE)),0,auto)
+SPREAD := -n $(JOBS) --dist loadgroup
 ifneq ($(SIP),)
 export SANDBOX_LIVEKIT_SIP := $(SIP)
 endif
@@ -22,7 +25,7 @@ STANDIN := sandbox/standin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  test-e2e takes ENGINE=native|compose|attach|auto, SIP=/path/to/livekit-sip, ARGS="…" (for pytest),'
+	@echo '  test-e2e takes ENGINE=native|compose|attach|auto, SIP=/path/to/livekit-sip, JOBS=n, ARGS="…" (for pytest),'
 	@echo '  and for compose RUNNER=container (pytest in the network: Docker Desktop); images takes SIP= too'
 
 setup: ## set up everything on this machine: Python, Go, livekit-server, the SIP service
@@ -41,10 +44,13 @@ up: ready ## start a stack and stay in front (Ctrl-C ends it)
 down: ready ## end a stack that `make up` started elsewhere
 	@$(BIN)/sandbox down $(ARGS)
 
-test: lint types test-unit test-standin test-e2e ## everything: lint, types, unit tests, Go tests, scenarios
+test: lint types test-unit test-standin test-parts test-e2e ## everything: lint, types, unit tests, Go tests, parts, scenarios
 
-test-unit: ready ## unit and plugin tests (no stack)
-	$(PYTEST) tests --ignore=tests/e2e --ignore=tests/docker
+test-unit: ready ## unit tests (no stack)
+	$(PYTEST) tests/unit $(ARGS)
+
+test-parts: ready ## the phone against itself, the plugin, `explain`, and the SIP service against the recordings
+	$(PYTEST) tests/phone tests/plugin tests/explain tests/conformance --sandbox-engine=native $(SPREAD) $(ARGS)
 
 test-standin: ready ## go vet and go test -race of the stand-in
 	@go=$$($(BIN)/python -m sandbox.stack.provision go) && cd $(STANDIN) && \
@@ -58,7 +64,7 @@ test-e2e: ready-runner ## every scenario against the stack, into test-results/ju
 else
 test-e2e: ready
 	@mkdir -p test-results
-	$(PYTEST) tests/e2e --sandbox-engine=$(ENGINE) --junitxml=test-results/junit.xml $(ARGS)
+	$(PYTEST) tests/e2e --sandbox-engine=$(ENGINE) $(SPREAD) --junitxml=test-results/junit.xml $(ARGS)
 endif
 
 # The host only drives Docker: outside Linux it needs Python and the package, nothing native.

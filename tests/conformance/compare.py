@@ -329,8 +329,8 @@ def _moments(replay: Replay) -> dict[str, float]:
         moments.setdefault(name, entry["t"])
         moments[f"{name} #{counts[name]}"] = entry["t"]
     for event in replay.recording.room_events:
-        if event.get("kind") == 3:
-            moments.setdefault("joined", event["t"])
+        if event.get("kind") == 3 or event["event"] == "published":
+            moments.setdefault("joined" if "kind" in event else "published", event["t"])
     for index, call in enumerate(replay.recording.api):
         moments[f"api {index}"] = call["t"]
         moments[f"answered {index}"] = call["t"] + call["dur"]

@@ -162,6 +162,7 @@ class Replay:
             await self._join(step.data)
         elif step.kind == "publish":
             await self._peers[step.data["who"]].publish_tone(PEER_HZ)
+            self.agent.moment("published", time.monotonic())
         elif step.kind == "leave":
             await self._peers[step.data["who"]].leave()
         elif step.kind == "snap":

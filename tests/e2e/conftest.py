@@ -28,6 +28,13 @@ class Talk:
 Connect = Callable[..., Awaitable[Talk]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under xdist, the scenarios with an agent run on one worker: importing it takes seconds."""
+    for item in items:
+        if "agents" in item.path.parts or "agent" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("agents"))
+
+
 @pytest.fixture
 def connect(sandbox: Sandbox) -> Connect:
     """Join the room of a direct rule with a peer that makes a tone, dial, and wait for the 200."""

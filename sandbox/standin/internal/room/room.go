@@ -142,8 +142,8 @@ func (r *Room) Closed() <-chan struct{} { return r.closed }
 // CloseReason is valid once Closed is closed.
 func (r *Room) CloseReason() livekit.DisconnectReason { return r.reason }
 
-// Peer is closed once somebody can be talked to: a remote audio track is
-// subscribed or another SIP participant is in the room.
+// Peer is closed once there is somebody to talk to: a remote audio track is
+// subscribed to or another SIP participant is in the room.
 func (r *Room) Peer() <-chan struct{} { return r.peer }
 
 func (r *Room) gotPeer(why, who string) {
@@ -165,6 +165,11 @@ func (r *Room) want(pub *lksdk.RemoteTrackPublication) {
 	yes := r.subscribe
 	r.mu.Unlock()
 	audio := pub.Kind() == lksdk.TrackKindAudio
+	if yes && audio {
+		// Recorded: a call is answered when the track is asked for, about
+		// 150 ms before the server has it subscribed.
+		r.gotPeer("audio track", pub.Name())
+	}
 	if r.p.Subscribe == audio || audio && !yes || !r.p.Subscribe && !audio {
 		return // is as it should be
 	}
@@ -191,7 +196,6 @@ func (r *Room) onTrack(t *webrtc.TrackRemote, rp *lksdk.RemoteParticipant) {
 	if t.Kind() != webrtc.RTPCodecTypeAudio {
 		return
 	}
-	r.gotPeer("audio track", rp.Identity())
 	if r.p.OnTrack == nil {
 		return
 	}
