@@ -40,9 +40,8 @@ class Tune:
         pace: the longest pause before a step, in seconds; None keeps the recorded pauses.
         times: pairs of moments whose distance must be as recorded, or as a number behind them
             says, within 0.3 s and 10 %: `tx INVITE`, `rx 486`, `rx BYE`, `api 2` (asked),
-            `answered 2`, `key` (down), `pressed` (all keys),
-            `joined`, `published`; the first of that name, or
-            the third as `rx 200 #3`.
+            `answered 2`, `key` (down), `pressed` (all keys), `joined`, `published`; the first of
+            that name, or the third as `rx 200 #3`.
         hears: tones that the peer must have heard besides the caller's, in Hz.
         until: what was recorded later than this is not replayed, nor compared.
         alike: texts of which the service may choose any.

@@ -185,14 +185,14 @@ class Media(asyncio.DatagramProtocol):
                 payload = struct.pack("!BBH", code, 10 | (0x80 if last else 0), duration)
                 if last:
                     event, free = None, tick + 4
-                    if not self._presses:
-                        self.pressed.set()
             for _ in range(copies):
                 head = struct.pack(
                     "!BBHII", 0x80, marker | kind, sequence & 0xFFFF, packet_stamp, source
                 )
                 self._transport.sendto(head + payload, target)
                 sequence += 1
+            if event is None and not self._presses:
+                self.pressed.set()
             tick += 1
             stamp += _FRAME
             await asyncio.sleep(max(0.0, began + tick * 0.02 - time.monotonic()))
