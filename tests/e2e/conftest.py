@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from sandbox import Call, DeadlineMissed, Inbound, Peer, Room, Sandbox
+from tests.e2e.wire import Wire
 
 #: The tones of the scenarios, in Hz: far enough apart to be told from each other.
 CALLER_TONE = 440.0
@@ -48,6 +50,14 @@ def connect(sandbox: Sandbox) -> Connect:
         return Talk(call, peer, room, participant.identity)
 
     return place
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def wire(sandbox: Sandbox) -> AsyncIterator[Wire]:
+    """A SIP user agent of raw sockets, for what PJSIP will not send."""
+    wire = await Wire(sandbox.endpoints, sandbox.timeline).open()
+    yield wire
+    await wire.close()
 
 
 async def assert_dropped(call: Call, *, window: float = 0.6) -> None:
