@@ -91,24 +91,20 @@ async def place(
     dialled = Dialled(call, (ends.sip_host, ends.sip_port))
     await dialled.place()
     try:
-        predicted = explain(trunks, rules, _as_sent(dialled))
-        if call.credentials is not None:
-            # The challenge, if there is one, comes at once; the INVITE that counts is the second.
-            await asyncio.sleep(0.05)
-            predicted = explain(trunks, rules, _as_sent(dialled))
-        asked = predicted.outcome in (Outcome.PIN_PROMPT, Outcome.WRONG_PIN) or (
-            predicted.outcome is Outcome.ROOM and predicted.call.pin is not None
-        )
-        keyed = False
+        keyed, invite = False, ""
         loop = asyncio.get_running_loop()
         placed = loop.time()
         while True:
+            if invite != dialled.invite:
+                # After a challenge it is the second INVITE that counts.
+                invite = dialled.invite
+                predicted = explain(trunks, rules, _as_sent(dialled))
             late = loop.time() - placed
             event = joined(stack, call.call_id, since)
             final = dialled.final
             if event is not None or final >= 300 or dialled.hung_up:
                 break
-            if final and call.pin is not None and asked and not keyed:
+            if final and call.pin is not None and _asked(predicted) and not keyed:
                 keyed = True
                 await dialled.key(f"{call.pin}#")
                 placed = loop.time()
@@ -118,13 +114,19 @@ async def place(
             if late > (SILENCE if done else PATIENCE):
                 break
             await asyncio.sleep(0.01)
-        predicted = explain(trunks, rules, _as_sent(dialled))
         event = joined(stack, call.call_id, since)
         return predicted, _seen(dialled, event, keyed)
     finally:
         dialled.end()
         await asyncio.sleep(0.05)
         dialled.close()
+
+
+def _asked(predicted: Explanation) -> bool:
+    """Whether the call is asked for a PIN and has one to enter."""
+    entered = predicted.call.pin is not None
+    ended = predicted.outcome in (Outcome.WRONG_PIN, Outcome.ROOM, Outcome.ERROR)
+    return predicted.outcome is Outcome.PIN_PROMPT or (entered and ended)
 
 
 def _as_sent(dialled: Dialled) -> IncomingCall:
