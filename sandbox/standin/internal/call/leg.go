@@ -138,6 +138,10 @@ func (l *Leg) Join(ctx context.Context, p room.Params) error {
 	}
 	l.Log.Info("joined the room", "room", p.Room, "identity", p.Identity, "participant", r.SID(), "took", time.Since(start))
 	l.Call.Joined(time.Since(start))
+	// Said again although the token has it: the server tells the others about
+	// a participant without tracks only every 3 s, but of a change of
+	// attributes at once. So they meet the call in its first status.
+	r.SetAttributes(map[string]string{attrs.CallStatus: p.Attributes[attrs.CallStatus]})
 	l.mu.Lock()
 	l.room = r
 	close(l.joined)

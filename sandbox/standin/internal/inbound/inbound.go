@@ -474,8 +474,6 @@ wait:
 	case <-c.leg.Ending():
 	case <-r.Closed():
 	}
-	// The others should meet the caller as "ringing" and see it change.
-	r.WaitVisible(c.leg.Context())
 	select {
 	case <-c.leg.Ending():
 	default:

@@ -135,7 +135,6 @@ func (o *outboundCall) join(ctx context.Context) *failure {
 	if err != nil {
 		return &failure{err: psrpc.NewError(psrpc.Internal, fmt.Errorf("could not join the room: %w", err)), why: "join-failed"}
 	}
-	o.leg.Room().WaitVisible(ctx)
 	if err := o.leg.Room().Publish(); err != nil {
 		// Most likely the room or the participant went away again; if so the
 		// dialing finds out.

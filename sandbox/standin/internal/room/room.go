@@ -21,9 +21,6 @@ import (
 // FrameDuration is the length of one Opus frame of our track.
 const FrameDuration = 20 * time.Millisecond
 
-// visibleWithin bounds WaitVisible; a call must not fail for a slow network.
-const visibleWithin = time.Second
-
 // Params is who joins what.
 type Params struct {
 	WsURL, APIKey, APISecret string
@@ -204,33 +201,6 @@ func (r *Room) onTrack(t *webrtc.TrackRemote, rp *lksdk.RemoteParticipant) {
 		p, _, err := t.ReadRTP()
 		return p, err
 	})
-}
-
-// WaitVisible waits until the media connection is up, which is when the server
-// tells the others about us. Something said before (a phone that rings at
-// once) would be news of a participant that they do not know.
-func (r *Room) WaitVisible(ctx context.Context) {
-	pc := r.room.LocalParticipant.GetSubscriberPeerConnection()
-	if pc == nil {
-		return
-	}
-	// Polled: the one handler for the state belongs to the SDK.
-	t := time.NewTicker(2 * time.Millisecond)
-	defer t.Stop()
-	limit := time.NewTimer(visibleWithin)
-	defer limit.Stop()
-	for pc.ConnectionState() != webrtc.PeerConnectionStateConnected {
-		select {
-		case <-t.C:
-		case <-limit.C:
-			r.log.Info("media connection is slow")
-			return
-		case <-r.closed:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // Publish announces our audio track, named like the participant.
