@@ -50,7 +50,7 @@ test-unit: ready ## unit tests (no stack)
 	$(PYTEST) tests/unit $(ARGS)
 
 test-parts: ready ## the phone against itself, the plugin, `explain`, and the SIP service against the recordings
-	$(PYTEST) tests/phone tests/plugin tests/explain tests/conformance --sandbox-engine=native $(SPREAD) $(ARGS)
+	$(PYTEST) tests/stack tests/phone tests/plugin tests/explain tests/conformance --sandbox-engine=native $(SPREAD) $(ARGS)
 
 test-standin: ready ## go vet and go test -race of the stand-in
 	@go=$$($(BIN)/python -m sandbox.stack.provision go) && cd $(STANDIN) && \

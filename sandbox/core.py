@@ -14,7 +14,7 @@ from sandbox.agents.protocol import Behaviour
 from sandbox.agents.worker import Agent, AgentHost
 from sandbox.errors import LeakError
 from sandbox.phone.call import Call
-from sandbox.phone.client import Phone
+from sandbox.phone.client import Credentials, Phone
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.stack import Stack
 from sandbox.switchboard import Switchboard
@@ -86,6 +86,10 @@ class Sandbox:
     def number(self) -> str:
         """A telephone number that nobody else in this run has."""
         return self._numbers.take()
+
+    def credentials(self) -> Credentials:
+        """Digest credentials that nobody else has: user and password for a trunk and its caller."""
+        return Credentials(f"user-{secrets.token_hex(3)}", secrets.token_urlsafe(12))
 
     def room_name(self, hint: str = "room") -> str:
         """A room name that nobody else has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -267,6 +268,21 @@ async def sandbox(
 async def agent(sandbox: Sandbox) -> Agent:
     """A registered worker with a name of its own, that answers with a tone of 700 Hz."""
     return await sandbox.agent()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(name: str, obj: object) -> None:
+    """Run coroutine tests that ask for `sandbox` or `agent` on the session's loop.
+
+    The stack, its API client and its phone live on that loop. So a project needs no asyncio
+    configuration of its own; a mark that it sets itself is left alone.
+    """
+    if not inspect.iscoroutinefunction(obj) or not name.startswith("test"):
+        return
+    marks = [mark.name for mark in getattr(obj, "pytestmark", [])]
+    wanted = {"sandbox", "agent", "sandbox_stack"}
+    if "asyncio" not in marks and wanted & set(inspect.signature(obj).parameters):
+        pytest.mark.asyncio(loop_scope="session")(obj)
 
 
 # --- which tests run on which SIP service, and what a failing one shows -------------------------

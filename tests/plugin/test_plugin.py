@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -14,13 +15,6 @@ from pathlib import Path
 import pytest
 
 from sandbox.stack.cache import cache_dir
-
-_INI = """
-[pytest]
-asyncio_mode = auto
-asyncio_default_fixture_loop_scope = session
-asyncio_default_test_loop_scope = session
-"""
 
 _RINGS = """
     async def test_a_call_rings(sandbox):
@@ -36,9 +30,8 @@ _CACHE = cache_dir()
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A user's project: nothing but an ini file; the plugin comes with the installed package."""
+    """A user's project: no configuration at all; the plugin comes with the installed package."""
     monkeypatch.setenv("SANDBOX_CACHE", str(_CACHE))
-    pytester.makefile(".ini", pytest=_INI)
     return pytester
 
 
@@ -244,8 +237,6 @@ async def test_kill_9_in_mid_call_leaves_no_process_no_port_and_no_file(
         async for line in process.stdout:
             _, up, text = line.decode().partition("UP ")
             if up:
-                import json
-
                 pids, ports = json.loads(text)
                 break
     children = [int(p) for p in subprocess.run(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 
-from sandbox import Credentials, Sandbox
+from sandbox import Sandbox
 from tests.e2e.conftest import Connect, assert_rings_in
 
 
@@ -13,7 +14,8 @@ async def test_a_trunk_with_a_password_challenges_the_caller(sandbox: Sandbox) -
 
     (S-AUTH-01)
     """
-    number = await sandbox.inbound(auth_username="pbx", auth_password="right")
+    right = sandbox.credentials()
+    number = await sandbox.inbound(auth_username=right.user, auth_password=right.password)
     call = await sandbox.phone.dial(number)
     final = await call.rejected(407, within=2)
     assert final.reason == "Unauthorized"
@@ -26,8 +28,9 @@ async def test_a_trunk_with_a_password_challenges_the_caller(sandbox: Sandbox) -
 
 async def test_the_right_password_gets_through(sandbox: Sandbox, connect: Connect) -> None:
     """With the right credentials the second INVITE rings, and the call is answered. (S-AUTH-01)"""
-    number = await sandbox.inbound(auth_username="pbx", auth_password="right")
-    talk = await connect(number, credentials=Credentials("pbx", "right"))
+    right = sandbox.credentials()
+    number = await sandbox.inbound(auth_username=right.user, auth_password=right.password)
+    talk = await connect(number, credentials=right)
     statuses = [m.status for m in talk.call.messages if m.status and m.direction == "received"]
     # On a slow machine it rings for a second, and there is a second 180.
     assert [status for status, _ in groupby(statuses)] == [100, 407, 100, 180, 200]
@@ -35,8 +38,9 @@ async def test_the_right_password_gets_through(sandbox: Sandbox, connect: Connec
 
 async def test_a_wrong_password_gets_401(sandbox: Sandbox) -> None:
     """A wrong password is answered 401, without a new challenge. (S-AUTH-02)"""
-    number = await sandbox.inbound(auth_username="pbx", auth_password="right")
-    call = await sandbox.phone.dial(number, credentials=Credentials("pbx", "wrong"))
+    right = sandbox.credentials()
+    number = await sandbox.inbound(auth_username=right.user, auth_password=right.password)
+    call = await sandbox.phone.dial(number, credentials=replace(right, password="wrong"))
     final = await call.rejected(401, within=2)
     assert final.reason == "Unauthorized"
     assert final.header("WWW-Authenticate") is None
@@ -44,8 +48,9 @@ async def test_a_wrong_password_gets_401(sandbox: Sandbox) -> None:
 
 async def test_a_wrong_username_gets_401(sandbox: Sandbox) -> None:
     """A wrong user name is answered 401. (S-AUTH-03)"""
-    number = await sandbox.inbound(auth_username="pbx", auth_password="right")
-    call = await sandbox.phone.dial(number, credentials=Credentials("nobody", "right"))
+    right = sandbox.credentials()
+    number = await sandbox.inbound(auth_username=right.user, auth_password=right.password)
+    call = await sandbox.phone.dial(number, credentials=replace(right, user="nobody"))
     await call.rejected(401, within=2)
 
 

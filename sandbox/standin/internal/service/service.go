@@ -195,7 +195,8 @@ func (s *Service) serveHTTP() error {
 		if port == 0 {
 			continue
 		}
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		// livekit-sip binds these on all addresses; the stand-in keeps to its own.
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", s.cfg.ListenIP, port))
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,93 @@
+"""The native engine: what it starts, what it says when a part does not, what it leaves behind."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sandbox.errors import StackError
+from sandbox.stack.native import NativeEngine
+from sandbox.stack.options import StackOptions
+from sandbox.stack.process import descendants
+from sandbox.timeline import Timeline
+
+
+def _listening(pids: list[int]) -> dict[str, str]:
+    """The local addresses that the processes listen on, and which program does (ss -ltnup)."""
+    lines = subprocess.run(
+        ["ss", "-Hltunp"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    found = {}
+    for line in lines:
+        if {int(pid) for pid in re.findall(r"pid=(\d+)", line)} & set(pids):
+            found[line.split()[4]] = line.split()[-1]
+    return found
+
+
+async def test_everything_listens_on_loopback_alone(tmp_path: Path) -> None:
+    engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / "run"), Timeline())
+    ends = await engine.start()
+    try:
+        pids = list(engine.pids.values())
+        pids += [child for pid in pids for child in descendants(pid)]
+        addresses = _listening(pids)
+        if not ends.is_stand_in:  # livekit-sip binds its health and metrics ports everywhere
+            addresses = {a: p for a, p in addresses.items() if "livekit-sip" not in p}
+        assert addresses
+        assert [a for a in addresses if not a.startswith("127.0.0.1:")] == []
+    finally:
+        await engine.stop()
+    assert _listening(pids) == {}
+
+
+async def test_key_secret_and_ports_are_new_for_each_run(tmp_path: Path) -> None:
+    seen = []
+    for name in ("one", "two"):
+        engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / name), Timeline())
+        ends = await engine.start()
+        await engine.stop()
+        seen.append((ends.api_key, ends.api_secret, ends.phone_token))
+    assert not set(seen[0]) & set(seen[1])
+
+
+@pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        ("livekit-server", {"server_config": {"no_such_key": 1}}),
+        ("sip", {"sip_config": {"redis": None}}),
+    ],
+)
+async def test_a_part_that_exits_early_is_an_error_with_its_last_words(
+    tmp_path: Path, part: str, options: dict[str, dict[str, object]]
+) -> None:
+    """Both Go programs exit with 0 when their configuration is wrong."""
+    settings = StackOptions(
+        engine="native",
+        run_dir=tmp_path / "run",
+        server_config=options.get("server_config", {}),
+        sip_config=options.get("sip_config", {}),
+    )
+    engine = NativeEngine(settings, Timeline())
+    with pytest.raises(StackError) as caught:
+        await engine.start()
+    assert caught.value.what.startswith(f"{part}: exited with ")
+    assert caught.value.seen
+    assert caught.value.evidence == str(tmp_path / "run" / f"{part}.log")
+    assert engine.pids == {}
+
+
+async def test_a_part_that_dies_later_is_on_the_timeline(tmp_path: Path) -> None:
+    timeline = Timeline()
+    engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / "run"), timeline)
+    await engine.start()
+    try:
+        engine.child("sip").process.kill()
+        event = await timeline.wait(
+            lambda e: e.name == "process.died", within=3, expected="the news of its death"
+        )
+        assert event.data["part"] == "sip"
+    finally:
+        await engine.stop()
