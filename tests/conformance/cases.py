@@ -90,9 +90,9 @@ _TUNES: dict[str, Tune] = {
     # --- keys
     "dtmf_in": Tune(do=((1.496, Press("12#*AD0")),)),
     "dtmf_in_long": Tune(do=((1.383, Press("5", 1000)), (2.984, Press("6", 40)))),
-    "dtmf_out": Tune(do=((1.487, Publish("15#")),)),
+    "dtmf_out": Tune(do=((1.487, Publish("15#")),), pace=0.5),
     "dtmf_out_no_te": Tune(do=((1.4, Publish("1")),), window=0.5),
-    "out_dtmf_room": Tune(do=((1.4, Press("77#")), (1.401, Publish("3")))),
+    "out_dtmf_room": Tune(do=((1.4, Press("77#")), (1.401, Publish("3"))), pace=0.5),
     "out_dtmf": Tune(times=(("api 1", "answered 1"),)),
     "out_dtmf_short": Tune(times=(("api 1", "answered 1"),)),
     "out_dtmf_bad": Tune(times=(("api 1", "answered 1"),)),

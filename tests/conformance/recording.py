@@ -103,6 +103,13 @@ class Recording:
                 ports.append(str(audio[1]))
         return ports
 
+    def answered(self, by: float) -> bool:
+        """Whether a call had been answered at that time."""
+        return any(
+            message.status == 200 and message.method == "INVITE" and entry["t"] < by
+            for entry, message in zip(self.sip, self.messages(), strict=True)
+        )
+
     def passwords(self) -> list[str]:
         """The passwords that trunks of this case have."""
         return re.findall(r'"auth_password": "([^"]+)"', json.dumps([a["req"] for a in self.api]))
@@ -110,6 +117,13 @@ class Recording:
     def steps(self, more: Iterable[Step] = ()) -> list[Step]:
         """Everything that was done or seen, and `more`, in order."""
         return sorted([*self._steps(), *more], key=lambda s: s.at - _EARLIER.get(s.kind, 0.0))
+
+    def _last_audible(self) -> Iterator[Step]:
+        """The room hears the caller before the caller hangs up, if it ever did."""
+        for event in self.room_events:
+            if event["event"] == "first_audible_audio" and "BYE sip" in str(self.sip):
+                yield Step(self._last_bye() - 0.01, "room", {**event, "event": "audible"})
+                return
 
     def _heard_peer(self, stream: Mapping[str, Any]) -> bool:
         """Whether the phone heard the tone of the peer; above 1 kHz the recorder was misled."""
@@ -130,6 +144,7 @@ class Recording:
         for event in self.room_events:
             kind = {"joined": "join", "published": "publish", "left": "leave"}.get(event["event"])
             yield Step(event["t"], kind or "room", event)
+        yield from self._last_audible()
         for index, snap in enumerate(self.snaps):
             yield Step(snap["t"], "snap", snap, index)
         for index, stream in enumerate(self.rtp):

@@ -19,6 +19,7 @@ from sandbox.telephony.peer import Peer
 from sandbox.timeline import Timeline
 
 from .cases import FallSilent, Press, Publish, Tune
+from .media import CALLER_HZ
 from .recording import PEER_HZ, SERVICE, Recording, Step
 from .snapshot import rooms_now, snapshot_differences
 from .twirp import ALL_RIGHTS, Twirp
@@ -242,9 +243,11 @@ class Replay:
             )
             return lambda: len(witness.digits()) >= wanted
         identity = event["identity"]
-        if event["event"] == "first_audible_audio":
+        if event["event"] in ("first_audible_audio", "audible"):
             if not self.caller_is_audible():
                 return lambda: True
+            if event["event"] == "audible":
+                return lambda: witness.heard(CALLER_HZ)
             return lambda: any(
                 e.name == "room.tone" and e.data["on"] for e in witness.about(identity)
             )
@@ -333,7 +336,9 @@ class Replay:
         deadline = time.monotonic() + (_IMPATIENCE if self.missed else 1.5)
         while True:
             rooms = await self._rooms()
-            found = snapshot_differences(step.data["rooms"], rooms, self.names)
+            found = snapshot_differences(
+                step.data["rooms"], rooms, self.names, answered=self.recording.answered(step.at)
+            )
             self.pictures[step.index] = found
             if not found or time.monotonic() > deadline:
                 return

@@ -35,9 +35,16 @@ async def rooms_now(
 
 
 def snapshot_differences(
-    recorded: Sequence[Mapping[str, Any]], live: Sequence[Mapping[str, Any]], names: Names
+    recorded: Sequence[Mapping[str, Any]],
+    live: Sequence[Mapping[str, Any]],
+    names: Names,
+    *,
+    answered: bool,
 ) -> list[str]:
-    """How the rooms `live` differ from those that were recorded; a line each."""
+    """How the rooms `live` differ from those that were recorded; a line each.
+
+    Once a call has been `answered`, its status may be further on than it was recorded.
+    """
     ours = {names.recorded_view(entry["room"]["name"]): entry for entry in recorded}
     theirs = {names.live_view(entry["room"]["name"]): entry for entry in live}
     found = [f"room {name}: recorded, not there" for name in ours.keys() - theirs.keys()]
@@ -47,12 +54,17 @@ def snapshot_differences(
             before, now = ours[name]["room"].get(key), theirs[name]["room"].get(key)
             if (before or 0) != (now or 0):
                 found.append(f"room {name}, {key}: recorded {before!r}, now {now!r}")
-        found += _participants(ours[name]["participants"], theirs[name]["participants"], names)
+        found += _participants(
+            ours[name]["participants"], theirs[name]["participants"], names, answered
+        )
     return found
 
 
 def _participants(
-    recorded: Sequence[Mapping[str, Any]], live: Sequence[Mapping[str, Any]], names: Names
+    recorded: Sequence[Mapping[str, Any]],
+    live: Sequence[Mapping[str, Any]],
+    names: Names,
+    answered: bool,
 ) -> list[str]:
     ours = {names.recorded_view(who["identity"]): who for who in recorded}
     theirs = {names.live_view(who["identity"]): who for who in live}
@@ -70,7 +82,11 @@ def _participants(
             if was != seen:
                 found.append(f"participant {who}, {key}: recorded {was}, now {seen}")
         found += attribute_differences(
-            f"participant {who}", before.get("attributes", {}), now.get("attributes", {}), names
+            f"participant {who}",
+            before.get("attributes", {}),
+            now.get("attributes", {}),
+            names,
+            answered=answered,
         )
         tracks = [{k: track.get(k) for k in _TRACK} for track in now.get("tracks", [])]
         if before.get("tracks") and names.recorded_view(
@@ -81,13 +97,18 @@ def _participants(
 
 
 def attribute_differences(
-    where: str, recorded: Mapping[str, str], live: Mapping[str, str], names: Names
+    where: str,
+    recorded: Mapping[str, str],
+    live: Mapping[str, str],
+    names: Names,
+    *,
+    answered: bool = True,
 ) -> list[str]:
-    """How attributes differ; sip.callStatus may be further on than it was recorded."""
+    """How attributes differ; sip.callStatus may be further on if the call was `answered`."""
     found = []
     for key in sorted(recorded.keys() | live.keys()):
         before, now = recorded.get(key), live.get(key)
-        if key == "sip.callStatus" and before in _STATUS and now in _STATUS:
+        if answered and key == "sip.callStatus" and before in _STATUS and now in _STATUS:
             if _STATUS.index(now) < _STATUS.index(before):
                 found.append(f"{where}, {key}: recorded {before}, now only {now}")
             continue

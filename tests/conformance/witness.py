@@ -65,6 +65,10 @@ class Witness:
             if event.name == "room.tone" and event.data["on"]
         ]
 
+    def heard(self, hz: float) -> bool:
+        """Whether peers heard a tone; a lost packet bends it by some Hz."""
+        return any(abs(hz - tone) < 14 for tone in self.tones())
+
     def webhook(self, name: str, identity: str) -> Mapping[str, Any] | None:
         """The participant of the last webhook `name` about a participant."""
         wanted = self._names.recorded_view(identity)
