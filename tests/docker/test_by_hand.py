@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack.compose_choice import find_images
+from sandbox.stack.compose_choice import ready_images
 from sandbox.stack.docker_cli import Docker
 from sandbox.stack.udp_probe import probe_udp
 
@@ -21,7 +21,7 @@ COMPOSE = Path(__file__).resolve().parents[2] / "compose"
 
 def test_up_and_down_by_hand(docker: Docker) -> None:
     """All healthy by Docker's own checks, the API on 127.0.0.1, and nothing left after `down`."""
-    images = find_images(docker)
+    images = ready_images(docker)
     files = ["-f", str(COMPOSE / "compose.yaml")]
     if images.source == "local":
         files += ["-f", str(COMPOSE / "compose.local.yaml")]
@@ -70,7 +70,7 @@ def test_datagrams_pass_both_ways(docker: Docker) -> None:
 
 @pytest.mark.parametrize("service", ["redis", "livekit-server", "sip", "phone"])
 def test_local_images_hold_no_certificate_and_no_proxy(docker: Docker, service: str) -> None:
-    images = find_images(docker)
+    images = ready_images(docker)
     if images.source != "local":
         pytest.skip("the images are upstream's")
     tag = {"redis": images.redis, "livekit-server": images.server, "sip": images.sip}.get(
