@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sandbox.explain import explain_failed_call
 from sandbox.stack.endpoints import Endpoints
 from sandbox.timeline import Event
 from sandbox.trace.ladder import ladder_text, rungs
@@ -26,13 +27,16 @@ def _events_text(events: Sequence[Event]) -> list[str]:
 
 
 def failure_sections(events: Sequence[Event], endpoints: Endpoints) -> list[tuple[str, str]]:
-    """Titled texts for a failing test's report: a ladder for each call, the events, the logs."""
+    """Titled texts for a failing test: why, a ladder for each call, the events, the logs."""
     sections: list[tuple[str, str]] = []
     calls = list(dict.fromkeys(event.call for event in events if event.call))
     for call in calls:
         steps = rungs(events, call)
         if steps:
             sections.append((f"SIP ladder of call {call}", "\n".join(ladder_text(steps))))
+    why = explain_failed_call(events, version=endpoints.server_version)
+    if why:
+        sections.insert(0, ("why", "\n".join(why)))
     sections.append(("what happened", "\n".join(_events_text(events))))
     logs = sorted(path for path in endpoints.run_dir.glob("*.log") if path.stat().st_size)
     where = [f"engine       {endpoints.engine}", f"SIP service  {endpoints.sip_service}"]
