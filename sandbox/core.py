@@ -270,7 +270,7 @@ class Sandbox:
 
     async def call_out(
         self,
-        trunk: api.SIPOutboundTrunkInfo | str,
+        trunk: api.SIPOutboundTrunkInfo | api.SIPOutboundConfig | str,
         to: str,
         *,
         room: Room | None = None,
@@ -281,7 +281,7 @@ class Sandbox:
         """CreateSIPParticipant: let the SIP service call `to` and put it in a room.
 
         Args:
-            trunk: the outbound trunk, or its id.
+            trunk: the outbound trunk, its id, or an inline trunk (which needs `sip_number`).
             to: `sip_call_to`, the number to call.
             room: the room; a fresh one by default.
             wait: `wait_until_answered`: return only when it is answered, raise when it is not.
@@ -293,9 +293,12 @@ class Sandbox:
             livekit.api.ServerError: livekit-server refused the request.
         """
         handle = room or self.room()
+        inline = isinstance(trunk, api.SIPOutboundConfig)
+        by_id = trunk if isinstance(trunk, str) else getattr(trunk, "sip_trunk_id", "")
         request = build_participant_request(
             {
-                "sip_trunk_id": trunk if isinstance(trunk, str) else trunk.sip_trunk_id,
+                "sip_trunk_id": by_id,
+                "trunk": trunk if inline else None,
                 "sip_call_to": to,
                 "room_name": handle.name,
                 "wait_until_answered": wait,
