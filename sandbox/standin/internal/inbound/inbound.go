@@ -29,8 +29,10 @@ const (
 	firstRTPWait = time.Second
 	// graceNoRTP is added to the media timeout when no packet ever came, and
 	// noAckNoRTP replaces both when the 200 was not acknowledged either. Both
-	// are measured from the 200 (recordings media_timeout_initial and
-	// invite_no_ack).
+	// are measured from the 200. The first is fitted to one recording
+	// (media_timeout_initial, defaults), the second to a sentence of the
+	// recordings' facts.md alone; with other configured timeouts both are a
+	// guess.
 	graceNoRTP = 2300 * time.Millisecond
 	noAckNoRTP = 7950 * time.Millisecond
 	noAckAfter = 3 * time.Second
