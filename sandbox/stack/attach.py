@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from google.protobuf.json_format import MessageToDict
 from livekit import api
 
@@ -19,6 +20,7 @@ from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.options import StackOptions
 from sandbox.stack.phone import PhoneProcess, start_phone
 from sandbox.stack.process import Reaper
+from sandbox.stack.webhooks import follow_webhooks
 from sandbox.timeline import Event, Timeline
 
 __all__ = ["AttachEngine"]
@@ -32,8 +34,9 @@ class AttachEngine:
     """Runs scenarios against a deployment of somebody else's: staging, Kubernetes, `sandbox up`.
 
     Only the phone is started. `SANDBOX_PHONE_HOST` is the address its lines bind, which the
-    deployment must be able to reach. Room events come from looking at RoomService, as the
-    deployment does not post its webhooks here; they carry no disconnect reason.
+    deployment must be able to reach. A stack of `sandbox up` passes its webhooks on
+    (`SANDBOX_EVENTS_URL`). Any other deployment does not post its webhooks here: what happens in
+    rooms is then seen by looking at RoomService, without disconnect reasons.
     """
 
     name = "attach"
@@ -93,7 +96,7 @@ class AttachEngine:
             await self.stop()
             raise
         self._took = time.monotonic() - started
-        self._watch = asyncio.create_task(self._look(client))
+        await self._watch_rooms(client, env)
         self.endpoints = Endpoints(
             engine=self.name,
             livekit_url=url,
@@ -112,6 +115,25 @@ class AttachEngine:
             sip_metrics_url=env.get("SANDBOX_SIP_METRICS_URL", ""),
         )
         return self.endpoints
+
+    async def _watch_rooms(self, client: api.LiveKitAPI, env: Mapping[str, str]) -> None:
+        url = env.get("SANDBOX_EVENTS_URL")
+        if not url:
+            self._watch = asyncio.create_task(self._look(client))
+            return
+        await client.aclose()
+        connected = asyncio.get_running_loop().create_future()
+        secret = env["LIVEKIT_API_SECRET"]
+        self._watch = asyncio.create_task(follow_webhooks(url, secret, self._timeline, connected))
+        try:
+            await asyncio.wait_for(connected, 5)
+        except (TimeoutError, OSError, aiohttp.ClientError) as error:
+            await self.stop()
+            raise StackError(
+                f"{url} does not pass events on",
+                seen=[repr(error)],
+                remedy='is that stack still up? Then: eval "$(sandbox status -o env)"',
+            ) from error
 
     async def _start_phone(self, host: str) -> PhoneProcess:
         assert self._reaper is not None

@@ -99,6 +99,7 @@ class InsideEngine:
             redis_address=f"{redis}:{REDIS_PORT}",
             sip_health_url=health,
             sip_metrics_url=f"http://{sip}:{SIP_METRICS_PORT}/metrics",
+            events_url=self._webhooks.events_url,
             run_dir=self._options.run_dir,
         )
         return self.endpoints

@@ -27,6 +27,7 @@ class Endpoints:
         redis_address: `host:port`, or `""` where the sandbox did not start it.
         sip_health_url: the SIP service's health endpoint, or `""`.
         sip_metrics_url: its Prometheus endpoint, or `""`.
+        events_url: the WebSocket that passes livekit-server's webhooks on, or `""`.
         run_dir: the folder of this run's logs and configuration.
     """
 
@@ -45,6 +46,7 @@ class Endpoints:
     redis_address: str = ""
     sip_health_url: str = ""
     sip_metrics_url: str = ""
+    events_url: str = ""
 
     @property
     def is_stand_in(self) -> bool:
@@ -72,5 +74,6 @@ class Endpoints:
             "SANDBOX_SIP_HEALTH_URL": self.sip_health_url,
             "SANDBOX_SIP_METRICS_URL": self.sip_metrics_url,
             "SANDBOX_SERVER_VERSION": self.server_version,
+            "SANDBOX_EVENTS_URL": self.events_url,
             "SANDBOX_RUN_DIR": str(self.run_dir),
         }

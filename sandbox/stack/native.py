@@ -168,6 +168,7 @@ class NativeEngine:
             redis_address=redis_address,
             sip_health_url=f"http://{_HOST}:{health_port}/",
             sip_metrics_url=f"http://{_HOST}:{prometheus_port}/metrics",
+            events_url=self._webhooks.events_url,
             run_dir=self._options.run_dir,
         )
         return self.endpoints
