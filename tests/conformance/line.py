@@ -117,11 +117,17 @@ class TcpLine:
         except (asyncio.IncompleteReadError, ConnectionError):
             return
 
-    def close(self) -> None:
+    def disconnect(self) -> None:
+        """Close all connections, and go on to listen."""
         for task in self._tasks:
             task.cancel()
         for writer in self._writers:
             writer.close()
+        self._writers.clear()
+        self._out = self._asked = None
+
+    def close(self) -> None:
+        self.disconnect()
         if self._server is not None:
             self._server.close()
 

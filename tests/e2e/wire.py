@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sandbox import DeadlineMissed, Endpoints, Event, Inbound, Timeline
-from tests.conformance.line import Line, open_line
+from tests.conformance.line import Line, TcpLine, open_line
 from tests.conformance.media import DtmfSeen, Media
 from tests.conformance.message import Message, sdp_audio
 
@@ -82,7 +82,7 @@ class _Media(Media):
         tones, first = len(self.tones), not self.payload_types
         super().datagram_received(data, addr)
         if first and self.payload_types:
-            self._note("wire.rtp", type=next(iter(self.payload_types)))
+            self._note("wire.rtp", type=next(iter(self.payload_types)), port=self.port)
         for hz in self.tones[tones:]:
             self._note("wire.tone", hz=hz)
         for stamp, seen in self.keys.items():
@@ -97,6 +97,7 @@ class Wire:
     Attributes:
         host: the address, as the SIP service sees it.
         messages: all that was received.
+        mark: where its time on the timeline begins.
     """
 
     def __init__(self, endpoints: Endpoints, timeline: Timeline) -> None:
@@ -104,7 +105,7 @@ class Wire:
         self.timeline = timeline
         self.messages: list[Message] = []
         self.calls: list[WireCall] = []
-        self._mark = timeline.mark()
+        self.mark = timeline.mark()
         self._line: Line | None = None
         self._transport = "udp"
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -129,6 +130,11 @@ class Wire:
     def address(self) -> str:
         """`host:port`."""
         return f"{self.host}:{self.port}"
+
+    def disconnect(self) -> None:
+        """Close the TCP connections, and go on to listen."""
+        assert isinstance(self._line, TcpLine)
+        self._line.disconnect()
 
     def note(self, name: str, /, **data: Any) -> None:
         """Put something on the timeline."""
@@ -182,10 +188,10 @@ class Wire:
             hit,
             within=within,
             expected=expected,
-            since=self._mark,
+            since=self.mark,
             about=lambda e: e.source == "wire",
         )
-        return self.messages[event.data["number"]]
+        return self.messages[int(event.data["number"])]
 
     async def event(self, name: str, *, within: float = 4.0, **data: Any) -> Event:
         """Wait for `wire.tone`, `wire.dtmf` or `wire.rtp`; a tone is right within 12 Hz.
@@ -204,7 +210,7 @@ class Wire:
             hit,
             within=within,
             expected=f"{name} {data}",
-            since=self._mark,
+            since=self.mark,
             about=lambda e: e.source == "wire",
         )
 
@@ -339,20 +345,19 @@ class Wire:
         if body is None:
             body = sdp(media.port, self.host, **offer)
         call.branch = new_branch()
-        await self.send(
-            self.build(
-                "INVITE",
-                uri,
-                to=call.remote,
-                from_=call.local,
-                call_id=call.call_id,
-                cseq=call.cseq,
-                headers=headers,
-                body=body,
-                without=without,
-                branch=call.branch,
-            )
+        call.sent = self.build(
+            "INVITE",
+            uri,
+            to=call.remote,
+            from_=call.local,
+            call_id=call.call_id,
+            cseq=call.cseq,
+            headers=headers,
+            body=body,
+            without=without,
+            branch=call.branch,
         )
+        await self.send(call.sent)
         return call
 
     async def incoming(self, *, within: float = 4.0) -> WireCall:
@@ -399,6 +404,7 @@ class WireCall:
     Attributes:
         media: its RTP port.
         identity: of the SIP participant, for a call that we place.
+        sent: the INVITE of a call that we place, as it went out.
         offer: the INVITE of a call that LiveKit places.
         answer: the 200, once `answered` has seen it.
     """
@@ -413,6 +419,7 @@ class WireCall:
         self.call_id = f"{secrets.token_hex(8)}@wire"
         self.cseq = 1
         self.branch = ""
+        self.sent = ""
         self.identity = ""
         self.over = False
         self.offer: Message | None = None
@@ -601,4 +608,25 @@ class WireCall:
         if self.offer is not None or self.answer is not None:
             await self.bye(within=1.0)
         elif not any(m.status >= 300 for m in self.wire.messages if self._mine(m)):
+            # The room that a ringing call is about to make is taken down by the sandbox, once it
+            # is there.
+            if self.responses(180):
+                await self.joined(within=1.0)
             await self.cancel()
+
+    async def joined(self, *, within: float = 5.0) -> Event:
+        """Wait until the caller is in a room.
+
+        Raises:
+            DeadlineMissed: it did not join.
+        """
+        return await self.wire.timeline.wait(
+            lambda e: (
+                e.name == "webhook.participant_joined"
+                and e.data["participant"].get("attributes", {}).get("sip.callIDFull")
+                == self.call_id
+            ),
+            within=within,
+            expected=f"the caller of {self.uri} to join a room",
+            since=self.wire.mark,
+        )

@@ -70,9 +70,7 @@ async def test_one_codec_is_answered_by_livekits_own_order(
     ],
     ids=["g729-gsm", "opus", "ilbc"],
 )
-async def test_no_common_codec_is_400(
-    sandbox: Sandbox, wire: Wire, offered: Sequence[str]
-) -> None:
+async def test_no_common_codec_is_400(sandbox: Sandbox, wire: Wire, offered: Sequence[str]) -> None:
     """An offer of codecs that livekit lacks is 400 with no reason phrase, not 488. (S-MED-05)"""
     await refused(await wire.invite(await sandbox.inbound(), lines=offered))
 
@@ -110,9 +108,7 @@ async def test_static_payload_types_need_no_rtpmap(sandbox: Sandbox, wire: Wire)
     assert media_line(call.answer) == "m=audio * RTP/AVP 0"
 
 
-async def test_telephone_event_keeps_the_offered_payload_type(
-    sandbox: Sandbox, wire: Wire
-) -> None:
+async def test_telephone_event_keeps_the_offered_payload_type(sandbox: Sandbox, wire: Wire) -> None:
     """The answer has telephone-event under the number of the offer, and keys arrive by it.
 
     (S-MED-07)
@@ -157,7 +153,10 @@ async def test_the_offered_direction_is_ignored(
 
 
 async def test_the_answer_repeats_the_offers_session_id(sandbox: Sandbox, wire: Wire) -> None:
-    """The o= line repeats the session id of the offer; its version is that id plus two. (S-MED-22)"""
+    """The o= line repeats the session id of the offer; its version is that id plus two.
+
+    (S-MED-22)
+    """
     call = await answered(await sandbox.inbound(), wire)
     assert call.answer is not None
     origin = call.answer.body.splitlines()[1].split()

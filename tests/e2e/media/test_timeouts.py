@@ -59,7 +59,7 @@ async def test_a_callee_that_stops_its_rtp_is_hung_up_on(sandbox: Sandbox, wire:
     await call.answer_with()
     await peer.hears_tone(440, of=out.identity)
     call.media.stop()
-    await call.received("BYE", within=3)
+    await call.received("BYE", within=5)
     gone = await room.left(out.identity)
     assert gone.disconnect_reason == Reason.CLIENT_INITIATED
     assert gone.attributes["sip.callStatus"] == "active"
