@@ -13,7 +13,7 @@ from .media import CALLER_HZ
 from .message import Message, digest_fields, digest_response
 from .recording import Recording
 from .replay import Replay
-from .snapshot import attribute_differences
+from .snapshot import NOT_COMPARED, attribute_differences
 from .useragent import Key, collapsed
 
 __all__ = ["differences"]
@@ -229,7 +229,7 @@ def _values(
             joined = replay.witness.webhook("participant_joined", identity) or {}
             if _same_way(ours, theirs, joined.get("attributes", {}).get(_STATUS_KEY, "")):
                 continue
-        if ours != theirs and key != "sip.h.content-length":
+        if ours != theirs and key not in NOT_COMPARED:
             yield f"{where}, {key} over time: recorded {ours}, now {theirs}"
 
 

@@ -21,7 +21,7 @@ from sandbox.timeline import Timeline
 from .cases import FallSilent, Press, Publish, Tune
 from .media import CALLER_HZ
 from .recording import PEER_HZ, SERVICE, Recording, Step
-from .snapshot import rooms_now, snapshot_differences
+from .snapshot import NOT_COMPARED, rooms_now, snapshot_differences
 from .twirp import ALL_RIGHTS, Twirp
 from .useragent import UserAgent, collapsed, word
 from .volatile import Names
@@ -110,6 +110,8 @@ class Replay:
         await self.agent.open(host, (ends.sip_host, ends.sip_port))
         # One address was both sides' when it was recorded.
         self.names.learn("host", "127.0.0.1", host, numbered=False)
+        if not host.startswith("127."):
+            self.names.learn("network", "127.0.0.0/8", f"{host}/8")
         self.names.learn_also("127.0.0.1", ends.sip_host)
         digits = NumberBlock().take().lstrip("+")
         self.names.learn("number", self.recording.number.lstrip("+"), digits, numbered=False)
@@ -262,6 +264,7 @@ class Replay:
             self.names.recorded_view(value)
             in [self.names.live_view(live) for live in witness.values(identity, key)]
             for key, value in changed.items()
+            if key not in NOT_COMPARED
         )
 
     def _settled(self) -> bool:

@@ -9,12 +9,14 @@ from typing import Any
 from .twirp import Twirp
 from .volatile import Names
 
-__all__ = ["rooms_now", "snapshot_differences"]
+__all__ = ["NOT_COMPARED", "rooms_now", "snapshot_differences"]
 
 #: The order in which sip.callStatus goes; a picture may be taken a moment later than recorded.
 _STATUS = ("dialing", "ringing", "automation", "active", "hangup")
 #: Livekit-server leaves these out, or fills them in, by its own version and not by the call.
 _ROOM = ("metadata", "empty_timeout", "departure_timeout", "max_participants")
+#: As long as the addresses in the SDP are.
+NOT_COMPARED = ("sip.h.content-length",)
 _TRACK = ("name", "source", "mime_type")
 
 
@@ -114,7 +116,7 @@ def attribute_differences(
             continue
         was = names.recorded_view(before) if before is not None else None
         seen = names.live_view(now) if now is not None else None
-        if key == "sip.h.content-length" and was and seen:
+        if key in NOT_COMPARED and was and seen:
             continue
         if was != seen:
             found.append(f"{where}, {key}: recorded {_short(was)}, now {_short(seen)}")
