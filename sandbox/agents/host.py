@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from livekit import api, rtc
-from livekit.agents import AgentServer, JobContext, JobExecutorType, JobRequest
+from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, JobRequest
 
 from sandbox.agents.protocol import Behaviour, decode, encode
 from sandbox.audio import ToneDetector, sine
@@ -83,7 +83,7 @@ class _Job:
         room.on("participant_connected", self._on_connected)
         room.on("participant_disconnected", self._on_disconnected)
         room.on("participant_attributes_changed", self._on_attributes)
-        await self.context.connect()
+        await self.context.connect(auto_subscribe=AutoSubscribe(self.behaviour.auto_subscribe))
         self.emit("job.connected", identity=room.local_participant.identity)
         if self.behaviour.waits_for_participant:
             participant = await self.context.wait_for_participant()
@@ -120,7 +120,9 @@ class _Job:
         self._spawn(play())
 
     def _on_track(self, track: rtc.Track, _: Any, who: rtc.RemoteParticipant) -> None:
-        if track.kind == rtc.TrackKind.KIND_AUDIO:
+        kind = "audio" if track.kind == rtc.TrackKind.KIND_AUDIO else "video"
+        self.emit("job.track", identity=who.identity, kind=kind)
+        if kind == "audio":
             self._spawn(self._listen(track, who.identity))
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:

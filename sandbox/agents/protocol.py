@@ -21,6 +21,8 @@ class Behaviour:
         waits_for_participant: whether the entrypoint waits for a participant before it speaks.
         stays: whether it stays in the room when its participant leaves.
         hangs_up_on: a digit that makes it delete the room; "" none.
+        auto_subscribe: what JobContext.connect subscribes to by itself: `subscribe_all`,
+            `audio_only`, `video_only` or `subscribe_none`.
     """
 
     tone: float = 700.0
@@ -29,6 +31,7 @@ class Behaviour:
     waits_for_participant: bool = True
     stays: bool = False
     hangs_up_on: str = ""
+    auto_subscribe: str = "subscribe_all"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
