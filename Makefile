@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup ready demo up down test test-unit test-standin test-parts test-e2e test-docker images doctor ready-runner lint types fmt lock bench clean
+.PHONY: help setup ready demo up down test test-unit test-standin test-parts test-e2e test-docker images doctor ready-runner lint types fmt docs lock bench clean
 
 # For test-e2e: the engine (native, compose, attach or auto), where pytest runs (on the host, or in a
 # container of the same network: docs/compose.md), a livekit-sip to run on instead of the stand-in,
@@ -91,6 +91,9 @@ types: ready ## mypy --strict
 fmt: ready ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: ready ## make docs/answers.md and docs/coverage.md from the scenarios
+	@$(BIN)/python -m tests.docs.generate
 
 lock: ## remake the lock files (ARGS=--upgrade takes the newest releases)
 	@scripts/lock $(ARGS)

@@ -213,9 +213,10 @@ async def test_q11_what_is_a_room_of_an_individual_rule_called(sandbox: Sandbox)
 
 
 async def test_q12_how_does_somebody_join_to_listen_only(sandbox: Sandbox) -> None:
-    """With a token whose grants have `can_publish=False` and `can_subscribe=True`, from
-    `livekit.api.AccessToken`. `can_publish_data` follows `can_publish` unless it is set, so data is
-    denied, too. Such a listener hears the caller, and does not make a ringing call answer.
+    """With a token of `livekit.api.AccessToken` whose grants have `can_publish=False` and
+    `can_subscribe=True`. Python's VideoGrants allows data all the same (its `can_publish_data` is
+    True by default, and only an unset one would follow `can_publish`): set it to False as well.
+    Such a listener hears the caller, and does not make a ringing call answer.
 
     (S-ASK-07)
     """
@@ -224,15 +225,19 @@ async def test_q12_how_does_somebody_join_to_listen_only(sandbox: Sandbox) -> No
     grants = api.VideoGrants(
         room_join=True, room=number.room.name, can_publish=False, can_subscribe=True
     )
+    talker = await number.room.join(grants=grants)
+    grants.can_publish_data = False
     listener = await number.room.join(grants=grants)
     call = await sandbox.phone.dial(number, tone=CALLER_TONE)
     _, caller = await sandbox.joined(call)
     assert call.state != "answered"
+    members = await number.room.participants()
+    assert members[talker.identity].permission.can_publish_data
+    assert not members[listener.identity].permission.can_publish_data
+    assert not members[listener.identity].permission.can_publish
     await number.room.join(tone=PEER_TONE)
     await call.answered(within=3)
     await listener.hears_tone(CALLER_TONE, of=caller.identity)
-    me = (await number.room.participants())[listener.identity]
-    assert (me.permission.can_publish, me.permission.can_publish_data) == (False, False)
 
 
 async def test_q13_is_a_token_with_room_join_alone_listen_only(sandbox: Sandbox) -> None:
