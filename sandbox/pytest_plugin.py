@@ -18,6 +18,7 @@ from sandbox.coverage import ApiCoverage
 from sandbox.errors import PhoneError, SandboxError
 from sandbox.phone.client import Phone
 from sandbox.stack.options import ENGINES, StackOptions
+from sandbox.stack.run_dir import claim_run_dir
 from sandbox.stack.stack import Stack
 from sandbox.telephony.tracing import api_client
 from sandbox.timeline import Timeline
@@ -162,9 +163,7 @@ async def sandbox_stack(
 ) -> AsyncIterator[Stack]:
     """The running stack, one for each xdist worker."""
     name = _worker(request.config)
-    run_dir = sandbox_output / f"stack-{name}"
-    if run_dir.exists():
-        shutil.rmtree(run_dir)
+    run_dir = claim_run_dir(sandbox_output, f"stack-{name}")
     options = StackOptions(
         engine=sandbox_engine,
         run_dir=run_dir,

@@ -25,7 +25,7 @@ from sandbox.stack.compose_plan import LIVEKIT_PORT, WEBHOOK_PORT, Plan
 from sandbox.stack.compose_project import ComposeProject
 from sandbox.stack.compose_sweep import ComposeReaper, remove_run, sweep
 from sandbox.stack.docker_cli import RUN_LABEL, Docker
-from sandbox.stack.image_build import build_image
+from sandbox.stack.image_build import build_image, extra_ca
 from sandbox.stack.options import StackOptions
 from sandbox.stack.progress import terminal_progress
 
@@ -123,6 +123,19 @@ def _pytest(project: ComposeProject, arguments: Sequence[str]) -> int:
     ).returncode
 
 
+def _trusted(folder: Path) -> dict[str, str]:
+    """Variables by which Python in the runner trusts SANDBOX_EXTRA_CA too."""
+    ca = extra_ca()
+    if ca is None:
+        return {}
+    import certifi
+
+    bundle = folder / "ca-bundle.pem"
+    bundle.write_text(Path(certifi.where()).read_text() + "\n" + ca.read_text())
+    inside = f"{_WORKSPACE}/test-results/{_LOGS}/{bundle.name}"
+    return {"SSL_CERT_FILE": inside, "REQUESTS_CA_BUNDLE": inside}
+
+
 def _overlay(plan: Plan, checkout: Path) -> dict[str, Any]:
     """The runner's mounts and variables; the phone shares its files by the same paths."""
     results = f"{_WORKSPACE}/test-results"
@@ -152,6 +165,7 @@ def _overlay(plan: Plan, checkout: Path) -> dict[str, Any]:
                     "SANDBOX_PHONE_TOKEN": "${SANDBOX_PHONE_TOKEN}",
                     "SANDBOX_SIP_SERVICE": plan.images.sip_service,
                     "CI": os.environ.get("CI", ""),
+                    **_trusted(plan.folder),
                 },
             },
         },

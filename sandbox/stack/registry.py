@@ -11,7 +11,15 @@ from pathlib import Path
 from sandbox.errors import UsageError
 from sandbox.stack.endpoints import Endpoints
 
-__all__ = ["RunningStack", "claim", "forget", "publish", "running"]
+__all__ = [
+    "RunningStack",
+    "claim",
+    "forget",
+    "is_alive",
+    "publish",
+    "running",
+    "start_time",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +44,7 @@ def _file(name: str) -> Path:
     return Path(base) / f"livekit-sip-sandbox-{os.getuid()}-{name}.json"
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
     """The kernel's start time of a process: with the pid it names one process for good."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -44,14 +52,15 @@ def _start_time(pid: int) -> str:
         return ""
 
 
-def _alive(pid: int, started: str) -> bool:
+def is_alive(pid: int, started: str) -> bool:
+    """Whether process `pid` lives, and is the one that started then (`""` if not known)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return not started or _start_time(pid) == started
+    return not started or start_time(pid) == started
 
 
 def claim(name: str) -> Path:
@@ -93,7 +102,7 @@ def publish(path: Path, name: str, endpoints: Endpoints) -> None:
 
 def _content(name: str, env: dict[str, str]) -> str:
     pid = os.getpid()
-    return json.dumps({"name": name, "pid": pid, "started": _start_time(pid), "env": env})
+    return json.dumps({"name": name, "pid": pid, "started": start_time(pid), "env": env})
 
 
 def forget(path: Path) -> None:
@@ -113,7 +122,7 @@ def running() -> list[RunningStack]:
             pid, started = int(content["pid"]), str(content["started"])
         except (OSError, ValueError, KeyError):
             continue
-        if not _alive(pid, started):
+        if not is_alive(pid, started):
             forget(path)
             continue
         found.append(

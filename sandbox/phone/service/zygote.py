@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,9 @@ def main(control: socket.socket) -> None:
                     for other in children:
                         os.close(other)
                     _child(json.loads(data), descriptors[0], descriptors[1], me)
+                except BaseException:
+                    # Into the phone's log: nobody else tells why a line did not come up.
+                    traceback.print_exc()
                 finally:
                     os._exit(1)
             for each in descriptors:
