@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sandbox import versions
 from sandbox.errors import SandboxError, SetupError, StackError, UsageError
@@ -18,6 +18,7 @@ from sandbox.stack.progress import Progress, SilentProgress
 
 __all__ = ["Images", "compose_unfit", "find_images", "ready_images", "sip_label", "upstream_images"]
 
+_FIELDS = {"livekit-server": "server"}
 SOURCES = ("auto", "upstream", "local")
 _LEAST_COMPOSE = (2, 24)
 """The first Compose that knows `!reset` and `!override`, which the engine's overlay uses."""
@@ -187,7 +188,9 @@ def ready_images(docker: Docker, progress: Progress | None = None) -> Images:
     have = present(docker, list(wanted.values()))
     for service, image in wanted.items():
         if image not in have and image.startswith(f"{REPOSITORY}/"):
-            build_image(docker, service, progress)
+            # Its tag may be another by now: somebody edits the sources.
+            tag = build_image(docker, service, progress)
+            images = replace(images, **{_FIELDS.get(service, service): tag})
     return images
 
 
