@@ -161,6 +161,7 @@ class ComposeEngine:
         except BaseException:
             await self.stop()
             raise
+        assert self._webhooks is not None
         phone_address = self._containers["phone"].address
         self.endpoints = Endpoints(
             engine=self.name,

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sandbox import versions
 from sandbox.errors import SandboxError, SetupError, StackError, UsageError
@@ -190,7 +191,8 @@ def ready_images(docker: Docker, progress: Progress | None = None) -> Images:
         if image not in have and image.startswith(f"{REPOSITORY}/"):
             # Its tag may be another by now: somebody edits the sources.
             tag = build_image(docker, service, progress)
-            images = replace(images, **{_FIELDS.get(service, service): tag})
+            changed: dict[str, Any] = {_FIELDS.get(service, service): tag}
+            images = replace(images, **changed)
     return images
 
 
