@@ -63,20 +63,27 @@ async def test_the_webhooks_of_a_call_out_that_fails(sandbox: Sandbox) -> None:
     assert (last["kind"], last["disconnect_reason"]) == ("SIP", "USER_REJECTED")
 
 
-async def test_a_caller_who_speaks_is_an_active_speaker(sandbox: Sandbox, connect: Connect) -> None:
-    """The room's active speakers name the phone that speaks. (S-EVT-02, livekit/sip#200)"""
+async def test_a_phone_is_never_an_active_speaker(sandbox: Sandbox, connect: Connect) -> None:
+    """livekit-sip sends no audio level: a peer that speaks is told of as speaking, a phone not.
+
+    (S-EVT-02, livekit/sip#200)
+    """
     number = await sandbox.inbound()
     assert number.room is not None
     listener = await number.room.join()
-    spoke = asyncio.Event()
+    spoke: set[str] = set()
+    anybody = asyncio.Event()
 
     def speakers(who: list[rtc.Participant]) -> None:
-        if any(p.identity.startswith("sip_") for p in who):
-            spoke.set()
+        spoke.update(p.identity for p in who)
+        if spoke:
+            anybody.set()
 
     listener.rtc.on("active_speakers_changed", speakers)
-    await connect(number, tone=CALLER_TONE)
-    await asyncio.wait_for(spoke.wait(), 4)
+    talk = await connect(number, tone=CALLER_TONE)
+    await listener.hears_tone(CALLER_TONE, of=talk.identity)
+    await asyncio.wait_for(anybody.wait(), 4)
+    assert spoke == {talk.peer.identity}
 
 
 async def test_an_unknown_rpc_to_a_phone_is_refused(sandbox: Sandbox, connect: Connect) -> None:
