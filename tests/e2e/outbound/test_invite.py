@@ -406,15 +406,15 @@ async def test_an_inline_trunk_places_the_call(sandbox: Sandbox, callee: Callee)
         from_host="pbx.example",
         destination_country="DE",
     )
-    call = await callee.call(config, sip_number="+1777")
+    room = sandbox.room()
+    call = await callee.call(config, room=room, sip_number="+1777")
     invite = call.invite
     number, address = callee.line.number, callee.line.address
     assert invite.request_uri == f"sip:{number}@{address};transport=tcp"
     assert sender(invite) == '"+1777" <sip:+1777@pbx.example;transport=tcp>'
-    (event,) = [e for e in sandbox.timeline.since(sandbox.mark)
-                if e.name == "webhook.participant_joined"]  # fmt: skip
-    assert event.data["participant"]["attributes"].get("sip.trunkID", "") == ""
-    assert event.data["participant"]["attributes"]["sip.trunkPhoneNumber"] == "+1777"
+    participant = await room.sip_participant()
+    assert participant.attributes.get("sip.trunkID", "") == ""
+    assert participant.attributes["sip.trunkPhoneNumber"] == "+1777"
 
 
 async def test_an_inline_trunk_answers_a_challenge(sandbox: Sandbox) -> None:

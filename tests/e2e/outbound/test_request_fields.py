@@ -303,13 +303,26 @@ async def test_codecs_that_livekit_sip_cannot_make_out_fail_the_call(
     (S-API-18)
     """
     config = ParseDict(media, sip.SIPMediaConfig())
-    trunk = await sandbox.outbound_trunk("127.0.0.1:5060")
+    trunk = await sandbox.outbound_trunk("127.0.0.1:5060", media=config)
     await refused(
-        sandbox.call_out(trunk, "+1555", media=config),
-        500,
-        "unknown",
-        f"twirp error unknown: {message}",
+        sandbox.call_out(trunk, "+1555"), 500, "unknown", f"twirp error unknown: {message}"
     )
+
+
+async def test_only_listed_codecs_of_a_request_without_a_list_does_nothing(
+    sandbox: Sandbox,
+) -> None:
+    """only_listed_codecs of a request counts with a list alone; else the trunk's two hold.
+
+    (S-API-18)
+    """
+    line = await sandbox.phone.line()
+    await line.rejects(486)
+    trunk = await sandbox.outbound_trunk(line.address)
+    media = sip.SIPMediaConfig(only_listed_codecs=True)
+    await sandbox.call_out(trunk, line.number, media=media)
+    call = await line.incoming(within=3)
+    assert offered(call.invite.body) == "m=audio RTP/AVP 9 0 8 101"
 
 
 @pytest.mark.parametrize("field", ["media", "media_encryption"])
