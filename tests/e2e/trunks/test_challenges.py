@@ -147,3 +147,16 @@ async def test_a_flood_of_strange_requests_does_not_touch_a_call(
     await talk.call.play_tone(1000)
     await talk.peer.hears_tone(1000, of=talk.identity)
     assert talk.call.state == "answered"
+
+
+async def test_a_repeated_invite_is_one_call(sandbox: Sandbox, wire: Wire) -> None:
+    """The same INVITE three times, as UDP may bring it, is one call with one caller. (S-OUT-13)"""
+    number = await sandbox.inbound()
+    call = await wire.invite(number)
+    await wire.send(call.sent)
+    await wire.send(call.sent)
+    await call.joined()
+    assert number.room is not None
+    assert set(await number.room.participants()) == {call.identity}
+    assert len({m.to_tag for m in call.responses(180)}) == 1
+    assert call.responses(486) == []
