@@ -1,0 +1,54 @@
+"""room_preset: a room configuration that livekit-server's own configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sandbox import Phone, Sandbox, Stack, StackOptions, Timeline
+from sandbox.agents.worker import AgentHost
+from sandbox.telephony.tracing import api_client
+from tests.e2e.conftest import assert_rings_in
+
+PRESETS = {
+    "room": {"room_configurations": {"gold": {"metadata": "of gold", "max_participants": 7}}}
+}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def preset(
+    request: pytest.FixtureRequest, sandbox_stack: Stack, sandbox_output: Path
+) -> AsyncIterator[Sandbox]:
+    """A scenario's view of a stack whose livekit-server has a preset, `gold`."""
+    if sandbox_stack.endpoints.engine != "native":
+        pytest.skip("a stack of its own runs beside the native engine alone")
+    name = f"{sandbox_stack.options.name}-preset"
+    options = StackOptions(
+        engine="native", run_dir=sandbox_output / f"stack-{name}", name=name, server_config=PRESETS
+    )
+    timeline = Timeline()
+    async with Stack(options, timeline) as stack:
+        ends = stack.endpoints
+        async with (
+            api_client(ends.livekit_url, ends.api_key, ends.api_secret, timeline) as client,
+            await Phone.connect(ends.phone_url, ends.phone_token, timeline) as phone,
+        ):
+            box = Sandbox(stack, client, phone, AgentHost(ends, timeline), request.node.name)
+            yield box
+            await box.close()
+
+
+async def test_a_room_preset_of_the_server_is_applied(preset: Sandbox) -> None:
+    """room_preset names a configuration of livekit-server's, and the room has it.
+
+    It is no feature of LiveKit Cloud alone, as the documentation says. (S-DSP-14)
+    """
+    number = await preset.inbound(rule={"room_preset": "gold"})
+    call = await preset.phone.dial(number)
+    room, _ = await assert_rings_in(preset, call)
+    info = await room.info()
+    assert info is not None
+    assert (info.metadata, info.max_participants) == ("of gold", 7)
