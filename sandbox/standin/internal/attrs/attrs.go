@@ -50,9 +50,10 @@ var providers = map[string]string{
 }
 
 // value is the header as the API can carry it: trimmed, valid UTF-8.
-func value(h sip.Header) string {
-	return strings.ToValidUTF8(strings.TrimSpace(h.Value()), "�")
-}
+func value(h sip.Header) string { return text(strings.TrimSpace(h.Value())) }
+
+// text is s as protobuf can carry it.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // Provider gives the attributes of the provider headers alone; they are read
 // from every provisional response of an outbound call.
@@ -83,7 +84,7 @@ func FromHeaders(attributes map[string]string, headers []sip.Header, include liv
 			if include == livekit.SIPHeaderOptions_SIP_X_HEADERS && !strings.HasPrefix(name, "x-") {
 				continue
 			}
-			set(attributes, headerPrefix+name, value(h))
+			set(attributes, headerPrefix+text(name), value(h))
 		}
 	}
 	for k, v := range Provider(headers) {
@@ -160,7 +161,7 @@ func Remote(headers []sip.Header, include, exclude []string) map[string]string {
 		if len(include) > 0 && !has(include, name) || has(exclude, name) {
 			continue
 		}
-		out[name] = value(h)
+		out[text(name)] = value(h)
 	}
 	return out
 }

@@ -57,23 +57,31 @@ func (l *Leg) HandleReinvite(tx *sipnet.ServerTx) {
 
 // HandleNotify takes the progress of a transfer.
 func (l *Leg) HandleNotify(tx *sipnet.ServerTx) {
+	reply := func(code int, reason string) {
+		tx.Respond(sip.NewResponseFromRequest(tx.Req, code, reason, nil))
+	}
 	event := tx.Req.GetHeader("Event")
 	if event == nil {
-		tx.Respond(sip.NewResponseFromRequest(tx.Req, 400, "", nil))
+		reply(400, "no event in NOTIFY request")
 		return
 	}
 	name, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(event.Value())), ";")
 	if name != "refer" {
-		tx.Respond(sip.NewResponseFromRequest(tx.Req, 501, "", nil))
+		reply(501, "unknown event")
 		return
 	}
-	tx.Respond(sip.NewResponseFromRequest(tx.Req, 200, "success", nil))
+	code, reason, err := sipfrag(tx.Req.Body())
+	if err != nil {
+		l.Log.Info("transfer progress not understood", "err", err)
+		reply(400, err.Error())
+		return
+	}
+	reply(200, "success")
 	l.mu.Lock()
 	x := l.xfer
 	l.mu.Unlock()
-	code, reason, ok := sipfrag(tx.Req.Body())
-	l.Log.Info("transfer progress", "status", code, "reason", reason, "understood", ok)
-	if x == nil || !ok || code < 200 {
+	l.Log.Info("transfer progress", "status", code, "reason", reason)
+	if x == nil || code < 200 {
 		return
 	}
 	if code == 200 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -30,6 +31,10 @@ type End struct {
 	Headers []sipnet.Header
 }
 
+// earlyPoll is how often a call is looked at whose only packets came before
+// its answer.
+const earlyPoll = 200 * time.Millisecond
+
 // Ends that need no more detail.
 var (
 	EndRemoteBye   = End{Why: "hangup", Hangup: true, Remote: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED}
@@ -45,9 +50,8 @@ type Leg struct {
 	Inbound bool
 	Log     *slog.Logger
 
-	// MediaTimeout and MaxDuration are the limits of this call.
-	MediaTimeout time.Duration
-	MaxDuration  time.Duration
+	// The limits of this call; with a PIN they change while it is watched.
+	mediaTimeout, maxDuration atomic.Int64
 	// AttrsToHeaders is applied to BYE and REFER.
 	AttrsToHeaders map[string]string
 	// Call is the metrics' record of the call.
@@ -60,7 +64,7 @@ type Leg struct {
 	Media *media.Session
 
 	mu            sync.Mutex
-	room          *room.Room
+	room          Room
 	remoteHeaders []sip.Header
 	established   bool
 	acked         bool
@@ -83,18 +87,31 @@ type Leg struct {
 func New(env *Env, id string, inbound bool, log *slog.Logger) *Leg {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Leg{
-		Env: env, ID: id, Inbound: inbound, Log: log, MediaTimeout: env.Cfg.MediaTimeout,
+		Env: env, ID: id, Inbound: inbound, Log: log,
 		endC: make(chan struct{}), joined: make(chan struct{}), dtmfOut: make(chan string, 64), ctx: ctx, cancel: cancel,
 	}
+	l.SetMediaTimeout(env.Cfg.MediaTimeout)
 	env.add(l)
 	return l
 }
+
+// MediaTimeout is how long the phone may be silent.
+func (l *Leg) MediaTimeout() time.Duration { return time.Duration(l.mediaTimeout.Load()) }
+
+// SetMediaTimeout changes it.
+func (l *Leg) SetMediaTimeout(d time.Duration) { l.mediaTimeout.Store(int64(d)) }
+
+// MaxDuration is how long the call may last, ringing included; 0 is for ever.
+func (l *Leg) MaxDuration() time.Duration { return time.Duration(l.maxDuration.Load()) }
+
+// SetMaxDuration changes it.
+func (l *Leg) SetMaxDuration(d time.Duration) { l.maxDuration.Store(int64(d)) }
 
 // Context ends with the call.
 func (l *Leg) Context() context.Context { return l.ctx }
 
 // Room is the room once it is joined.
-func (l *Leg) Room() *room.Room {
+func (l *Leg) Room() Room {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.room
@@ -115,6 +132,7 @@ func (l *Leg) OpenMedia(o media.Options) error {
 // Join enters the room and makes the call reachable for transfer and RPC.
 func (l *Leg) Join(ctx context.Context, p room.Params) error {
 	start := time.Now()
+	defer l.Call.Stage("join-room")()
 	p.WsURL, p.APIKey, p.APISecret = l.Env.Cfg.WsURL, l.Env.Cfg.APIKey, l.Env.Cfg.APISecret
 	p.Log = l.Log
 	p.OnTrack = l.fromRoom
@@ -127,15 +145,23 @@ func (l *Leg) Join(ctx context.Context, p room.Params) error {
 	}
 	if l.Env.OfferTransfer != nil {
 		// Before the room: whoever sees the participant may transfer it.
+		registered := l.Call.Stage("lk-reg-transfer")
 		withdraw := l.Env.OfferTransfer(l.ID)
+		registered()
 		l.mu.Lock()
 		l.withdraw = withdraw
 		l.mu.Unlock()
 	}
-	r, err := room.Join(ctx, p)
+	join := l.Env.JoinRoom
+	if join == nil {
+		join = func(ctx context.Context, p room.Params) (Room, error) { return room.Join(ctx, p) }
+	}
+	connected := l.Call.Stage("lk-connect")
+	r, err := join(ctx, p)
 	if err != nil {
 		return err
 	}
+	connected()
 	l.Log.Info("joined the room", "room", p.Room, "identity", p.Identity, "participant", r.SID(), "took", time.Since(start))
 	l.Call.Joined(time.Since(start))
 	// Said again although the token has it: the server tells the others about
@@ -313,20 +339,28 @@ func (l *Leg) RunWithoutRoom(started, answered time.Time, firstRTP func() time.T
 
 func (l *Leg) watch(started, answered time.Time, firstRTP func() time.Time, closed, until <-chan struct{}) {
 	var maxC <-chan time.Time
-	if l.MaxDuration > 0 {
-		t := time.NewTimer(time.Until(started.Add(l.MaxDuration)))
+	if d := l.MaxDuration(); d > 0 {
+		t := time.NewTimer(time.Until(started.Add(d)))
 		defer t.Stop()
 		maxC = t.C
 	}
 	for {
 		// The next moment at which silence would be a timeout.
 		last := l.Media.LastPacketTime()
-		deadline := last.Add(l.MediaTimeout)
+		deadline := last.Add(l.MediaTimeout())
 		if last.IsZero() || last.Before(answered) {
 			deadline = firstRTP()
 		}
-		t := time.NewTimer(max(time.Until(deadline), 0))
+		wait := max(time.Until(deadline), 0)
+		var first <-chan struct{}
+		if last.IsZero() {
+			first = l.Media.FirstPacket()
+		} else if last.Before(answered) {
+			wait = min(wait, earlyPoll)
+		}
+		t := time.NewTimer(wait)
 		select {
+		case <-first: // from now on the last packet counts
 		case <-l.endC:
 		case <-until:
 			t.Stop()
@@ -337,7 +371,7 @@ func (l *Leg) watch(started, answered time.Time, firstRTP func() time.Time, clos
 			l.Stop(EndMaxDuration)
 		case <-t.C:
 			now := l.Media.LastPacketTime()
-			if now.After(last) || firstRTP().After(time.Now()) && (now.IsZero() || now.Before(answered)) {
+			if now.After(last) || time.Now().Before(deadline) || firstRTP().After(time.Now()) && (now.IsZero() || now.Before(answered)) {
 				continue // there was a packet meanwhile, or the limit moved
 			}
 			seen := !now.IsZero() && !now.Before(answered)
@@ -364,6 +398,7 @@ func (l *Leg) MediaTimeoutHangup() bool {
 // Close takes the call down: BYE unless the peer ended it, then the room. It
 // is the last thing that happens to a leg.
 func (l *Leg) Close(e End, bye bool) {
+	defer l.Call.Stage("close")()
 	l.Stop(e)
 	e = l.Ended()
 	l.mu.Lock()
@@ -410,6 +445,7 @@ func (l *Leg) bye(extra []sipnet.Header) {
 	tx, err := l.request(sip.BYE, append(extra, attrs.ToHeaders(a, l.AttrsToHeaders)...))
 	if err != nil {
 		l.Log.Warn("bye not sent", "err", err)
+		l.Call.Stuck()
 		return
 	}
 	go func() {
@@ -417,6 +453,7 @@ func (l *Leg) bye(extra []sipnet.Header) {
 		defer cancel()
 		if _, err := tx.Final(ctx); err != nil {
 			l.Log.Info("bye was not answered", "err", err)
+			l.Call.Stuck()
 		}
 	}()
 }

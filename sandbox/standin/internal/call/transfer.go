@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -38,6 +39,15 @@ func (x *transfer) finish(err error) {
 	})
 }
 
+func (x *transfer) settled() bool {
+	select {
+	case <-x.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // callEnded settles a transfer whose call went away without a NOTIFY.
 func (x *transfer) callEnded(e End) {
 	if e.Remote {
@@ -48,20 +58,22 @@ func (x *transfer) callEnded(e End) {
 }
 
 // sipfrag reads the status line that a NOTIFY carries.
-func sipfrag(body []byte) (code int, reason string, ok bool) {
+func sipfrag(body []byte) (code int, reason string, err error) {
 	line, _, _ := strings.Cut(string(body), "\n")
 	f := strings.SplitN(strings.TrimSpace(line), " ", 3)
-	if len(f) < 2 || !strings.HasPrefix(f[0], "SIP/") {
-		return 0, "", false
+	if len(f) < 2 {
+		return 0, "", errors.New("invalid notify body: not enough tokens")
 	}
-	code, err := strconv.Atoi(f[1])
-	if err != nil {
-		return 0, "", false
+	if f[0] != "SIP/2.0" {
+		return 0, "", errors.New("invalid notify body: wrong prefix or SIP version")
+	}
+	if code, err = strconv.Atoi(f[1]); err != nil {
+		return 0, "", err
 	}
 	if len(f) == 3 {
 		reason = f[2]
 	}
-	return code, reason, true
+	return code, reason, nil
 }
 
 // referTo renders the target: SIP URIs in brackets, tel: bare.
@@ -88,6 +100,9 @@ func (l *Leg) Transfer(ctx context.Context, req *rpc.InternalTransferSIPParticip
 		return psrpc.NewErrorf(psrpc.FailedPrecondition, "can't transfer non established call")
 	}
 	x := l.xfer
+	if x != nil && x.settled() {
+		x = nil // its goroutine is about to take it away
+	}
 	if x != nil && x.to != req.TransferTo {
 		l.mu.Unlock()
 		return psrpc.NewErrorf(psrpc.InvalidArgument, "call already being transferred elsewhere")
@@ -147,7 +162,9 @@ func (l *Leg) refer(ctx context.Context, x *transfer, req *rpc.InternalTransferS
 	cancel()
 	l.Media.Mixer().SetMuted(false)
 	l.mu.Lock()
-	l.xfer = nil
+	if l.xfer == x {
+		l.xfer = nil
+	}
 	l.mu.Unlock()
 	if x.err != nil {
 		l.Log.Info("transfer failed, the call goes on", "err", x.err)

@@ -134,6 +134,7 @@ func Parse(body string, getenv func(string) string) (*Config, error) {
 			return nil, fmt.Errorf("could not parse config: %w", err)
 		}
 		c.warnUnknown(body)
+		c.warnNotImplemented()
 	}
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -170,6 +171,22 @@ func (c *Config) warnUnknown(body string) {
 	for _, k := range ignored {
 		c.Warnings = append(c.Warnings, "config key has no effect in the stand-in: "+k)
 	}
+}
+
+// warnNotImplemented notes the keys whose effect a test could miss.
+func (c *Config) warnNotImplemented() {
+	for key, used := range map[string]bool{
+		"add_record_route":          c.AddRecordRoute,
+		"rtp_draining_duration":     c.RTPDrainingDuration > 0,
+		"rtp_draining_idle_timeout": c.RTPDrainingIdleTimeout > 0,
+		"tcp.dial_port":             c.TCP.DialPort != PortRange{},
+		"use_external_ip":           c.UseExternalIP,
+	} {
+		if used {
+			c.Warnings = append(c.Warnings, "known key, not implemented by the stand-in: "+key)
+		}
+	}
+	sort.Strings(c.Warnings)
 }
 
 func (c *Config) complete() error {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +60,19 @@ func TestMistakes(t *testing.T) {
 			t.Errorf("%q: %v, want %q", body, err, want)
 		}
 	}
-	c, err := Parse(base+"nonsense: 1\njaeger_url: x\n", none)
-	if err != nil || len(c.Warnings) != 2 || c.Warnings[0] != "unknown config key: nonsense" {
-		t.Errorf("%v %v", c.Warnings, err)
+	c, err := Parse(base+"nonsense: 1\njaeger_url: x\nadd_record_route: true\ntcp: {dial_port: 1-2}\n"+
+		"rtp_draining_idle_timeout: 1s\nrtp_draining_duration: -1s\n", none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"config key has no effect in the stand-in: jaeger_url",
+		"known key, not implemented by the stand-in: add_record_route",
+		"known key, not implemented by the stand-in: rtp_draining_idle_timeout",
+		"known key, not implemented by the stand-in: tcp.dial_port",
+		"unknown config key: nonsense",
+	}
+	if !slices.Equal(c.Warnings, want) {
+		t.Errorf("warnings %q", c.Warnings)
 	}
 }

@@ -78,10 +78,26 @@ func (c challenge) header() string {
 	return fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=MD5`, c.realm, c.nonce)
 }
 
-// check tells whether the credentials answer the challenge for the user.
-func (c challenge) check(authorization, method, user, password string) bool {
+// refusal is the reason phrase of the 401 to credentials that do not answer
+// the challenge for the user; "" if they do. Without a challenge nothing does.
+func (c *challenge) refusal(authorization, method, user, password string) string {
+	const bad, wrong = "Bad credentials", "Unauthorized"
 	cred, err := digest.ParseCredentials(authorization)
-	if err != nil || cred.Username != user || cred.Nonce != c.nonce || cred.Realm != c.realm {
+	switch {
+	case err != nil:
+		return bad
+	case cred.Username != user:
+		return wrong
+	case c == nil:
+		return bad
+	case !c.answeredBy(cred, method, user, password):
+		return wrong
+	}
+	return ""
+}
+
+func (c *challenge) answeredBy(cred *digest.Credentials, method, user, password string) bool {
+	if cred.Nonce != c.nonce || cred.Realm != c.realm {
 		return false
 	}
 	want, err := digest.Digest(&digest.Challenge{Realm: c.realm, Nonce: c.nonce, Algorithm: "MD5", QOP: qop(cred)},

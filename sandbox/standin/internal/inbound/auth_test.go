@@ -22,21 +22,26 @@ func TestChallenge(t *testing.T) {
 	}
 	for _, v := range []struct {
 		user, password string
-		want           bool
-	}{{"u1", "p1", true}, {"u1", "wrong", false}, {"nobody", "p1", false}} {
+		want           string
+	}{{"u1", "p1", ""}, {"u1", "wrong", "Unauthorized"}, {"nobody", "p1", "Unauthorized"}} {
 		cred, err := digest.Digest(chal, digest.Options{Method: "INVITE", URI: "sip:+1@x", Username: v.user, Password: v.password})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.check(cred.String(), "INVITE", "u1", "p1"); got != v.want {
+		if got := c.refusal(cred.String(), "INVITE", "u1", "p1"); got != v.want {
 			t.Errorf("%s/%s: %v", v.user, v.password, got)
 		}
-		if v.want && c.check(strings.Replace(cred.String(), c.nonce, "other", 1), "INVITE", "u1", "p1") {
+		if v.want == "" && (*challenge)(nil).refusal(cred.String(), "INVITE", "u1", "p1") != "Bad credentials" {
+			t.Error("credentials that nobody asked for are accepted")
+		}
+		if v.want == "" && "" == c.refusal(strings.Replace(cred.String(), c.nonce, "other", 1), "INVITE", "u1", "p1") {
 			t.Error("a foreign nonce is accepted")
 		}
 	}
-	if c.check("garbage", "INVITE", "u1", "p1") || c.check("", "INVITE", "u1", "p1") {
-		t.Error("garbage is accepted")
+	for _, garbage := range []string{"garbage", "", "Basic dTE6cDE="} {
+		if got := c.refusal(garbage, "INVITE", "u1", "p1"); got != "Bad credentials" {
+			t.Errorf("%q: %q", garbage, got)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"livekit-sip-sandbox/standin/internal/attrs"
 	"livekit-sip-sandbox/standin/internal/call"
+	"livekit-sip-sandbox/standin/internal/media"
 	"livekit-sip-sandbox/standin/internal/room"
 	"livekit-sip-sandbox/standin/internal/sipnet"
 	"livekit-sip-sandbox/standin/internal/stats"
@@ -57,8 +58,12 @@ type inboundCall struct {
 	log     *slog.Logger
 	started time.Time
 	key     string // Call-ID and From tag
+	// provider is what livekit-server calls the trunk's provider.
+	provider string
 
-	stopRinging context.CancelFunc
+	addToLog func(args ...any)
+	ringing  context.Context // while 180s go out
+	quiet    func()          // stops them
 }
 
 // Handle takes an INVITE without a To tag.
@@ -86,13 +91,14 @@ func (s *Server) Handle(tx *sipnet.ServerTx) {
 	if challenged {
 		id = ch.callID
 	}
-	log := s.env.Log.With("callID", id, "sipCallID", string(*req.CallID()), "fromUser", from.Address.User, "toUser", to.Address.User,
-		"fromHost", from.Address.Host, "source", tx.Source.String(), "transport", tx.Flow.Network())
+	log, addToLog := call.GrowingLog(s.env.Log.With("callID", id, "sipCallID", string(*req.CallID()), "fromUser", from.Address.User, "toUser", to.Address.User,
+		"fromHost", from.Address.Host, "source", tx.Source.String(), "transport", tx.Flow.Network()))
 	// The tag goes on the request: mapped To headers show it, and so does
 	// every response made from the request.
 	to.Params.Add("tag", id)
-	c := &inboundCall{s: s, env: s.env, tx: tx, log: log, started: time.Now(), key: key}
+	c := &inboundCall{s: s, env: s.env, tx: tx, log: log, addToLog: addToLog, started: time.Now(), key: key}
 	c.leg = call.New(s.env, id, true, log)
+	c.ringing, c.quiet = context.WithCancel(c.leg.Context())
 	c.leg.Call = s.env.Metrics.Start(stats.Inbound, to.Address.Host)
 	c.leg.SetRemoteHeaders(req.Headers())
 	log.Info("INVITE", "requestURI", req.Recipient.String())
@@ -107,8 +113,11 @@ func challengeFor(ch challenge, ok bool) *challenge {
 }
 
 // respond sends a response of the call; provisional ones carry Allow.
-func (c *inboundCall) respond(code int, reason string) {
+func (c *inboundCall) respond(code int, reason string, headers ...sipnet.Header) {
 	res := sip.NewResponseFromRequest(c.tx.Req, code, reason, nil)
+	for _, h := range headers {
+		res.AppendHeader(sip.NewHeader(h.Name, h.Value))
+	}
 	if code < 200 {
 		res.AppendHeader(sip.NewHeader("Allow", sipnet.Allow))
 	}
@@ -122,7 +131,9 @@ func (c *inboundCall) reject(code int, reason, why string) {
 	c.quiet()
 	c.log.Info("rejected", "status", code, "statusText", reason, "why", why)
 	c.respond(code, reason)
-	c.s.rejected.put(c.key, rejection{code: code, reason: reason, tag: c.leg.ID})
+	if code != 401 && code != 486 { // these are looked at anew
+		c.s.rejected.put(c.key, rejection{code: code, reason: reason, tag: c.leg.ID})
+	}
 	c.leg.Close(call.End{Why: why, Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 }
 
@@ -134,17 +145,8 @@ func (c *inboundCall) dropIt(why string) {
 	c.leg.Close(call.End{Why: why, Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 }
 
-// quiet stops the 180s.
-func (c *inboundCall) quiet() {
-	if c.stopRinging != nil {
-		c.stopRinging()
-	}
-}
-
 // ring sends 180 now and then again each interval.
 func (c *inboundCall) ring() {
-	ctx, cancel := context.WithCancel(c.leg.Context())
-	c.stopRinging = cancel
 	c.respond(180, "Ringing")
 	go func() {
 		t := time.NewTicker(c.env.Cfg.SIPRingingInterval)
@@ -153,7 +155,7 @@ func (c *inboundCall) ring() {
 			select {
 			case <-t.C:
 				c.respond(180, "Ringing")
-			case <-ctx.Done():
+			case <-c.ringing.Done():
 				return
 			}
 		}
@@ -220,8 +222,8 @@ func (c *inboundCall) run(ch *challenge) {
 		c.dropIt("flood")
 		return
 	}
-	log := c.log.With("trunkID", auth.SipTrunkId)
-	c.log, c.leg.Log = log, log
+	c.provider = auth.ProviderInfo.GetName()
+	c.addToLog("trunkID", auth.SipTrunkId)
 	if auth.Username != "" && auth.Password != "" && !c.authenticate(ch, auth) {
 		return
 	}
@@ -271,7 +273,7 @@ func (c *inboundCall) isEnding() bool {
 		e := c.leg.Ended()
 		if !e.Remote {
 			c.quiet()
-			c.respond(486, "Rejected")
+			c.respond(486, "Rejected", e.Headers...)
 		}
 		c.leg.Close(e, false)
 		return true
@@ -283,7 +285,7 @@ func (c *inboundCall) isEnding() bool {
 // authenticate challenges the caller or checks the answer to the challenge.
 func (c *inboundCall) authenticate(ch *challenge, auth *rpc.GetSIPTrunkAuthenticationResponse) bool {
 	cred := c.tx.Req.GetHeader("Proxy-Authorization")
-	if cred == nil || ch == nil {
+	if cred == nil {
 		realm := auth.Realm
 		if realm == "" {
 			realm = defaultRealm
@@ -297,9 +299,9 @@ func (c *inboundCall) authenticate(ch *challenge, auth *rpc.GetSIPTrunkAuthentic
 		c.leg.Close(call.End{Why: "challenged", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 		return false
 	}
-	if !ch.check(cred.Value(), "INVITE", auth.Username, auth.Password) {
+	if why := ch.refusal(cred.Value(), "INVITE", auth.Username, auth.Password); why != "" {
 		c.s.challenges.drop(c.key)
-		c.reject(401, "Unauthorized", "unauthorized")
+		c.reject(401, why, "unauthorized")
 		return false
 	}
 	return true
@@ -329,17 +331,15 @@ func (c *inboundCall) evaluate(ctx context.Context, trunk string, desc *rpc.SIPC
 // adopt takes over the limits that the rule sets.
 func (c *inboundCall) adopt(rule *rpc.EvaluateSIPDispatchRulesResponse) {
 	c.leg.Call.Checked()
-	c.log = c.log.With("ruleID", rule.SipDispatchRuleId, "room", rule.RoomName)
-	c.leg.Log = c.log
+	c.addToLog("ruleID", rule.SipDispatchRuleId, "room", rule.RoomName)
 	c.log.Info("dispatched", "result", rule.Result.String(), "identity", rule.ParticipantIdentity)
-	if rule.MaxCallDuration.AsDuration() > 0 {
-		c.leg.MaxDuration = rule.MaxCallDuration.AsDuration()
+	limit := rule.MaxCallDuration.AsDuration()
+	if limit <= 0 || limit > maxCallDuration {
+		limit = maxCallDuration
 	}
-	if c.leg.MaxDuration <= 0 || c.leg.MaxDuration > maxCallDuration {
-		c.leg.MaxDuration = maxCallDuration
-	}
+	c.leg.SetMaxDuration(limit)
 	if m := rule.Media.GetMediaTimeout().AsDuration(); m > 0 {
-		c.leg.MediaTimeout = m
+		c.leg.SetMediaTimeout(m)
 	}
 }
 
@@ -388,12 +388,17 @@ func (c *inboundCall) participant(rule *rpc.EvaluateSIPDispatchRulesResponse, st
 // openMedia binds a port and makes the answer; what the phone can not do is a
 // 400 without words.
 func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool {
+	defer c.leg.Call.Stage("start-media")()
 	if err := c.leg.OpenMedia(call.MediaOptions(rule.Media, rule.MediaEncryption)); err != nil {
 		c.log.Error("no media port", "err", err)
 		c.reject(503, "Try again later", "media-failed")
 		return false
 	}
 	c.env.Metrics.SDP("offer", len(c.tx.Req.Body()))
+	if names, ok := media.OfferedCodecs(c.tx.Req.Body()); ok {
+		c.env.Metrics.SDPParsed()
+		c.env.Metrics.Offered(stats.Inbound, c.provider, names)
+	}
 	answer, err := c.leg.Media.Answer(c.tx.Req.Body())
 	c.env.Metrics.SDP("answer", len(answer))
 	if err != nil {
@@ -419,6 +424,11 @@ func (c *inboundCall) direct(rule *rpc.EvaluateSIPDispatchRulesResponse) {
 		if c.isEnding() {
 			return
 		}
+		var out *room.ClosedError
+		if errors.As(err, &out) {
+			c.rejectWith(call.End{Why: "room " + out.Reason.String(), Reason: out.Reason})
+			return
+		}
 		c.log.Warn("could not join the room", "err", err)
 		c.reject(486, "Rejected", "join-failed")
 		return
@@ -431,13 +441,15 @@ func (c *inboundCall) direct(rule *rpc.EvaluateSIPDispatchRulesResponse) {
 	}
 	t := time.NewTimer(ringing)
 	defer t.Stop()
-	limit := time.NewTimer(time.Until(c.started.Add(c.leg.MaxDuration)))
+	limit := time.NewTimer(time.Until(c.started.Add(c.leg.MaxDuration())))
 	defer limit.Stop()
 	r := c.leg.Room()
+	waited := c.leg.Call.Stage("wait-subscribe")
 wait:
 	for {
 		select {
 		case <-r.Peer():
+			waited()
 			break wait
 		case err := <-published:
 			if err != nil && !errors.Is(err, context.Canceled) {
@@ -461,6 +473,7 @@ wait:
 			return
 		}
 	}
+	accepted := c.leg.Call.Stage("call-accept")
 	c.leg.AttrsToHeaders = rule.AttributesToHeaders
 	headers := append(attrs.Headers(rule.Headers), attrs.ToHeaders(r.Attributes(), rule.AttributesToHeaders)...)
 	answered, ok := c.accept(headers)
@@ -468,6 +481,8 @@ wait:
 		return
 	}
 	c.leg.PhoneToRoom()
+	accepted()
+	waited = c.leg.Call.Stage("wait-media")
 	rtp := time.NewTimer(firstRTPWait)
 	defer rtp.Stop()
 	select {
@@ -476,6 +491,7 @@ wait:
 	case <-c.leg.Ending():
 	case <-r.Closed():
 	}
+	waited()
 	select {
 	case <-c.leg.Ending():
 	default:
@@ -488,8 +504,7 @@ wait:
 func (c *inboundCall) rejectWith(e call.End) {
 	c.quiet()
 	c.log.Info("rejected", "status", 486, "why", e.Why)
-	c.respond(486, "Rejected")
-	c.s.rejected.put(c.key, rejection{code: 486, reason: "Rejected", tag: c.leg.ID})
+	c.respond(486, "Rejected", e.Headers...)
 	c.leg.Close(e, false)
 }
 
@@ -508,9 +523,11 @@ func (c *inboundCall) accept(headers []sipnet.Header) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	now := time.Now()
+	sent := c.leg.Call.Stage("sip-accept")
 	if err := c.tx.Respond(res); err != nil {
 		c.log.Warn("200 not sent", "err", err)
 	}
+	sent()
 	c.leg.Establish()
 	c.leg.Call.Answered()
 	c.log.Info("answered", "after", now.Sub(c.started))
@@ -566,6 +583,6 @@ func (c *inboundCall) noRTP(answered time.Time) func() time.Time {
 			}
 			return answered.Add(noAckAfter) // looked at again then
 		}
-		return answered.Add(min(c.env.Cfg.MediaTimeoutInitial, c.leg.MediaTimeout+graceNoRTP))
+		return answered.Add(min(c.env.Cfg.MediaTimeoutInitial, c.leg.MediaTimeout()+graceNoRTP))
 	}
 }

@@ -31,6 +31,8 @@ const (
 	maxAttempts = 5
 	// cancelWait is how long a canceled INVITE is watched for a racing 200.
 	cancelWait = 5 * time.Second
+	// twilioFraud is the code of X-Twilio-Error for calls blocked as fraud.
+	twilioFraud = "32203"
 	// graceNoRTP: see the inbound package, the watch is the same.
 	graceNoRTP = 2300 * time.Millisecond
 )
@@ -48,6 +50,7 @@ func NewClient(env *call.Env) *Client { return &Client{env} }
 type outboundCall struct {
 	env     *call.Env
 	req     *rpc.InternalCreateSIPParticipantRequest
+	addr    *addresses
 	leg     *call.Leg
 	log     *slog.Logger
 	started time.Time
@@ -68,8 +71,9 @@ func (c *Client) Create(ctx context.Context, req *rpc.InternalCreateSIPParticipa
 	if req.CallTo == "" {
 		return nil, psrpc.NewErrorf(psrpc.InvalidArgument, "missing sip callee number")
 	}
-	if req.Address == "" && req.SipRequestUri == nil {
-		return nil, psrpc.NewErrorf(psrpc.InvalidArgument, "no outbound address specified")
+	addr, err := addressesOf(req, c.env.SIP.SignalIP())
+	if err != nil {
+		return nil, err
 	}
 	if req.Number == "" && req.SipFromHeader == nil {
 		return nil, psrpc.NewErrorf(psrpc.FailedPrecondition, "no numbers on outbound trunk")
@@ -77,17 +81,20 @@ func (c *Client) Create(ctx context.Context, req *rpc.InternalCreateSIPParticipa
 	if _, ok := livekit.SIPMediaEncryption_name[int32(encryption(req))]; !ok {
 		return nil, psrpc.NewErrorf(psrpc.Unknown, "invalid SIP media encryption type")
 	}
+	if err := checkCodecs(req.Media); err != nil {
+		return nil, err
+	}
 	log := c.env.Log.With("callID", req.SipCallId, "fromUser", req.Number, "toUser", req.CallTo, "toHost", req.Address,
 		"room", req.RoomName, "trunkID", req.SipTrunkId, "identity", req.ParticipantIdentity)
-	o := &outboundCall{env: c.env, req: req, log: log, started: time.Now()}
+	o := &outboundCall{env: c.env, req: req, addr: addr, log: log, started: time.Now()}
 	o.leg = call.New(c.env, req.SipCallId, false, log)
 	o.leg.AttrsToHeaders = req.AttributesToHeaders
-	o.leg.MaxDuration = maxCallDuration
+	o.leg.SetMaxDuration(maxCallDuration)
 	if d := req.MaxCallDuration.AsDuration(); d > 0 && d < maxCallDuration {
-		o.leg.MaxDuration = d
+		o.leg.SetMaxDuration(d)
 	}
 	if d := req.Media.GetMediaTimeout().AsDuration(); d > 0 {
-		o.leg.MediaTimeout = d
+		o.leg.SetMediaTimeout(d)
 	}
 	log.Info("outbound call", "transport", req.Transport.String(), "waitUntilAnswered", req.WaitUntilAnswered)
 	o.leg.Call = c.env.Metrics.Start(stats.Outbound, req.Address)
@@ -108,6 +115,23 @@ func (c *Client) Create(ctx context.Context, req *rpc.InternalCreateSIPParticipa
 		return nil, err
 	}
 	return res, nil
+}
+
+// checkCodecs refuses a list of codecs that can not be made out.
+func checkCodecs(m *livekit.SIPMediaConfig) error {
+	if m.GetOnlyListedCodecs() && len(m.Codecs) == 0 {
+		return psrpc.NewErrorf(psrpc.Unknown, "no codecs specified")
+	}
+	for _, c := range m.GetCodecs() {
+		switch strings.ToUpper(c.Name) {
+		case "PCMU", "PCMA", "G722", "AMR-WB":
+		default:
+			if c.Rate == 0 {
+				return psrpc.NewErrorf(psrpc.Unknown, "sample rate not specified for codec: %q", c.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func encryption(req *rpc.InternalCreateSIPParticipantRequest) livekit.SIPMediaEncryption {
@@ -132,6 +156,10 @@ func (o *outboundCall) join(ctx context.Context) *failure {
 		Room: req.RoomName, Identity: req.ParticipantIdentity, Name: req.ParticipantName, Metadata: req.ParticipantMetadata,
 		Attributes: a, Token: req.Token,
 	})
+	var out *room.ClosedError
+	if errors.As(err, &out) {
+		return &failure{err: errTimedOut, why: "room " + out.Reason.String(), reason: out.Reason}
+	}
 	if err != nil {
 		return &failure{err: psrpc.NewError(psrpc.Internal, fmt.Errorf("could not join the room: %w", err)), why: "join-failed"}
 	}
@@ -186,7 +214,7 @@ func (o *outboundCall) dialAndRun(ctx context.Context, answered chan<- error) {
 	}
 	tell(nil)
 	o.leg.Run(o.started, at, func() time.Time {
-		return at.Add(min(o.env.Cfg.MediaTimeoutInitial, o.leg.MediaTimeout+graceNoRTP))
+		return at.Add(min(o.env.Cfg.MediaTimeoutInitial, o.leg.MediaTimeout()+graceNoRTP))
 	})
 	o.leg.Close(o.leg.Ended(), true)
 }
@@ -226,102 +254,10 @@ func (o *outboundCall) dialtone(ctx context.Context) {
 	})
 }
 
-// target is where the INVITE goes.
-type target struct {
-	recipient sip.Uri
-	network   string
-	host      string
-	port      int
-}
-
-func (o *outboundCall) target() target {
-	req := o.req
-	t := target{network: "udp"}
-	if req.Transport == livekit.SIPTransport_SIP_TRANSPORT_TCP {
-		t.network = "tcp"
-	}
-	t.host, t.port = splitAddress(req.Address)
-	t.recipient = uri(req.CallTo, t.host, t.port, transportParam(req.Transport))
-	if raw := req.SipRequestUri.GetRaw(); raw != "" {
-		var u sip.Uri
-		if sip.ParseUri(raw, &u) == nil {
-			t.recipient = u
-			if req.Address == "" {
-				t.host, t.port = u.Host, u.Port
-			}
-		}
-	}
-	return t
-}
-
-// transportParam is the transport parameter of our URIs; none with AUTO.
-func transportParam(t livekit.SIPTransport) string {
-	switch t {
-	case livekit.SIPTransport_SIP_TRANSPORT_UDP:
-		return "udp"
-	case livekit.SIPTransport_SIP_TRANSPORT_TCP:
-		return "tcp"
-	case livekit.SIPTransport_SIP_TRANSPORT_TLS:
-		return "tls"
-	}
-	return ""
-}
-
-func uri(user, host string, port int, transport string) sip.Uri {
-	u := sip.Uri{Scheme: "sip", User: user, Host: host, Port: port, UriParams: sip.NewParams()}
-	if transport != "" {
-		u.UriParams.Add("transport", transport)
-	}
-	return u
-}
-
-func splitAddress(a string) (string, int) {
-	i := strings.LastIndexByte(a, ':')
-	if i < 0 || strings.HasSuffix(a, "]") {
-		return a, 0
-	}
-	port := 0
-	if _, err := fmt.Sscanf(a[i+1:], "%d", &port); err != nil {
-		return a, 0
-	}
-	return a[:i], port
-}
-
-// from is our From header: display name, number and tag.
-func (o *outboundCall) from() *sip.FromHeader {
-	req := o.req
-	number := req.Number
-	host, _ := splitAddress(req.Address)
-	if strings.HasSuffix(strings.ToLower(host), "twilio.com") && !strings.HasPrefix(number, "+") {
-		number = "+" + number
-	}
-	fromHost := o.env.SIP.SignalIP()
-	if req.Hostname != "" {
-		fromHost = req.Hostname
-	}
-	h, p := splitAddress(fromHost)
-	f := &sip.FromHeader{DisplayName: number, Address: uri(number, h, p, transportParam(req.Transport)), Params: sip.NewParams()}
-	if req.DisplayName != nil {
-		f.DisplayName = *req.DisplayName
-	}
-	if d := req.SipFromHeader; d != nil {
-		if d.DisplayName != "" {
-			f.DisplayName = d.DisplayName
-		}
-		if raw := d.GetRaw(); raw != "" {
-			var u sip.Uri
-			if sip.ParseUri(raw, &u) == nil {
-				f.Address = u
-			}
-		}
-	}
-	f.Params.Add("tag", req.SipCallId)
-	return f
-}
-
 // invite builds one INVITE, the headers in the recorded order.
-func (o *outboundCall) invite(t target, from *sip.FromHeader, to *sip.ToHeader, seq uint32, offer []byte, auth *sipnet.Header) *sip.Request {
-	inv := sip.NewRequest(sip.INVITE, t.recipient)
+func (o *outboundCall) invite(from *sip.FromHeader, to *sip.ToHeader, seq uint32, offer []byte, auth *sipnet.Header) *sip.Request {
+	t := o.addr
+	inv := sip.NewRequest(sip.INVITE, *t.request.Clone())
 	inv.AppendHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: sip.INVITE})
 	cid := sip.CallIDHeader(utils.HashedID(o.req.SipCallId))
 	inv.AppendHeader(&cid)
@@ -344,7 +280,7 @@ func (o *outboundCall) invite(t target, from *sip.FromHeader, to *sip.ToHeader, 
 
 // dial sends INVITEs until the call is answered or has failed.
 func (o *outboundCall) dial(ctx context.Context) *failure {
-	t := o.target()
+	t := o.addr
 	ringing := o.req.RingingTimeout.AsDuration()
 	if ringing <= 0 {
 		ringing = defaultRingingTimeout
@@ -352,7 +288,7 @@ func (o *outboundCall) dial(ctx context.Context) *failure {
 	ctx, cancel := context.WithTimeout(ctx, ringing)
 	defer cancel()
 	// Whatever ends the call or its participant ends the dialing too.
-	limit := time.AfterFunc(time.Until(o.started.Add(o.leg.MaxDuration)), cancel)
+	limit := time.AfterFunc(time.Until(o.started.Add(o.leg.MaxDuration())), cancel)
 	defer limit.Stop()
 	go func() {
 		select {
@@ -375,21 +311,17 @@ func (o *outboundCall) dial(ctx context.Context) *failure {
 	if err != nil {
 		return &failure{err: psrpc.NewError(psrpc.Internal, err), why: "media-failed", reason: livekit.DisconnectReason_CLIENT_INITIATED}
 	}
-	from := o.from()
-	to := &sip.ToHeader{Address: *t.recipient.Clone(), Params: sip.NewParams()}
-	if raw := o.req.SipToHeader.GetRaw(); raw != "" {
-		var u sip.Uri
-		if sip.ParseUri(raw, &u) == nil {
-			to.Address = u
-		}
+	o.env.Metrics.SDP("offer", len(offer))
+	if names, ok := media.OfferedCodecs(offer); ok {
+		o.env.Metrics.Offered(stats.Outbound, "", names)
 	}
-	if o.req.ToUserOverride != "" {
-		to.Address.User = o.req.ToUserOverride
-	}
+	from := &sip.FromHeader{DisplayName: t.display, Address: t.from, Params: sip.NewParams()}
+	from.Params.Add("tag", o.req.SipCallId)
+	to := &sip.ToHeader{Address: t.to, Params: sip.NewParams()}
 	var auth *sipnet.Header
 	for seq := uint32(1); ; seq++ {
-		inv := o.invite(t, from, to, seq, offer, auth)
-		o.log.Info("INVITE", "requestURI", t.recipient.String(), "to", addr.String(), "sipCallID", string(*inv.CallID()), "seq", seq)
+		inv := o.invite(from, to, seq, offer, auth)
+		o.log.Info("INVITE", "requestURI", t.request.String(), "to", addr.String(), "sipCallID", string(*inv.CallID()), "seq", seq)
 		tx, err := o.env.SIP.Request(inv, flow)
 		if err != nil {
 			return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, err), why: "network-error", reason: livekit.DisconnectReason_CLIENT_INITIATED}
@@ -419,19 +351,31 @@ func refused(err error, why string) *failure {
 	return &failure{err: err, why: why, reason: livekit.DisconnectReason_USER_REJECTED}
 }
 
-// refusal turns a final response above 200 into the failure of the call. A
-// provider may say more in the body or in a header of its own.
+// refusal turns a final response above 200 into the failure of the call. For
+// some statuses the body says more than the reason phrase, or else a header of
+// Twilio's; and one code of that header, a block for fraud, goes without the
+// words around the status.
 func (o *outboundCall) refusal(res *sip.Response) *failure {
+	f := &failure{why: fmt.Sprintf("status-%d", res.StatusCode), reason: call.RefusedReason(res.StatusCode)}
+	twilio := ""
+	if h := res.GetHeader("X-Twilio-Error"); h != nil {
+		twilio = h.Value()
+	}
+	if strings.HasPrefix(twilio, twilioFraud) {
+		f.err, f.reason = call.SIPError("", res.StatusCode, res.Reason), livekit.DisconnectReason_USER_REJECTED
+		return f
+	}
 	text := res.Reason
 	switch res.StatusCode {
 	case 400, 404, 480, 486, 488:
-		if h := res.GetHeader("X-Twilio-Error"); h != nil && h.Value() != "" {
-			text = h.Value()
-		} else if h := res.GetHeader("Content-Type"); h != nil && strings.HasPrefix(h.Value(), "text/") && len(res.Body()) > 0 {
-			text = string(res.Body())
+		if len(res.Body()) > 0 {
+			text = strings.ToValidUTF8(string(res.Body()), "\uFFFD")
+		} else if twilio != "" {
+			text = twilio
 		}
 	}
-	return &failure{err: call.InviteError(res.StatusCode, text), why: fmt.Sprintf("status-%d", res.StatusCode), reason: call.RefusedReason(res.StatusCode)}
+	f.err = call.InviteError(res.StatusCode, text)
+	return f
 }
 
 // await follows an INVITE to its final response.
@@ -502,6 +446,9 @@ func (o *outboundCall) authorize(res *sip.Response) (*sipnet.Header, error) {
 		return nil, psrpc.NewErrorf(psrpc.FailedPrecondition, "no auth header in sip invite response")
 	}
 	chal, err := digest.ParseChallenge(h.Value())
+	if err == nil && !strings.HasPrefix(h.Value(), "Digest ") {
+		err = errors.New("unknown scheme") // the real one knows one spelling
+	}
 	if err != nil {
 		return nil, psrpc.NewError(psrpc.FailedPrecondition, fmt.Errorf("invalid challenge %q: %w", h.Value(), err))
 	}
@@ -537,6 +484,10 @@ func (o *outboundCall) dialog(inv *sip.Request, res *sip.Response, from *sip.Fro
 func (o *outboundCall) answered(tx *sipnet.ClientTx, inv *sip.Request, res *sip.Response, from *sip.FromHeader, flow sipnet.Flow) *failure {
 	d := o.dialog(inv, res, from, flow)
 	o.leg.Dialog = d
+	o.env.Metrics.SDP("answer", len(res.Body()))
+	if _, ok := media.OfferedCodecs(res.Body()); ok {
+		o.env.Metrics.SDPParsed()
+	}
 	if err := o.leg.Media.AcceptAnswer(res.Body()); err != nil {
 		return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, mediaError(err)), why: "sdp-error", reason: livekit.DisconnectReason_USER_REJECTED, bye: true}
 	}

@@ -102,15 +102,29 @@ func Join(ctx context.Context, p Params) (*Room, error) {
 		r.close(r.room.DisconnectReason())
 	}
 	r.room = lksdk.NewRoom(cb)
-	err := r.room.JoinWithContextAndToken(ctx, p.WsURL, token,
-		// Left to the server when wanted at once: its first offer then has the
-		// tracks already, and a second one would come 150 ms later.
-		lksdk.WithAutoSubscribe(p.Subscribe),
-		lksdk.WithDisableRegionDiscovery(),
-		lksdk.WithLogger(sdkLogger(p.Log)),
-	)
-	if err != nil {
-		return nil, err
+	joined := make(chan error, 1)
+	go func() {
+		joined <- r.room.JoinWithContextAndToken(ctx, p.WsURL, token,
+			// Left to the server when wanted at once: its first offer then has the
+			// tracks already, and a second one would come 150 ms later.
+			lksdk.WithAutoSubscribe(p.Subscribe),
+			lksdk.WithDisableRegionDiscovery(),
+			lksdk.WithLogger(sdkLogger(p.Log)),
+		)
+	}()
+	select {
+	case err := <-joined:
+		if err != nil {
+			return nil, r.joinError(err)
+		}
+	case <-r.closed:
+		// Thrown out before we were in. The SDK would go on waiting for a
+		// connection that does not come.
+		go func() {
+			<-joined
+			r.room.Disconnect()
+		}()
+		return nil, r.joinError(nil)
 	}
 	for _, rp := range r.room.GetRemoteParticipants() {
 		r.onParticipant(rp)
@@ -119,6 +133,21 @@ func Join(ctx context.Context, p Params) (*Room, error) {
 		r.Subscribe() // that is: not to video
 	}
 	return r, nil
+}
+
+// ClosedError is the error of a Join that the server ended.
+type ClosedError struct{ Reason livekit.DisconnectReason }
+
+func (e *ClosedError) Error() string { return "thrown out while joining: " + e.Reason.String() }
+
+// joinError is err, unless the room was closed on us meanwhile.
+func (r *Room) joinError(err error) error {
+	select {
+	case <-r.closed:
+		return &ClosedError{r.reason}
+	default:
+		return err
+	}
 }
 
 func (r *Room) close(reason livekit.DisconnectReason) {
@@ -271,24 +300,33 @@ func (r *Room) SendDTMF(code byte, digit string) error {
 
 // HandleRPC registers a room RPC. The request is decoded into in (a fresh
 // value of T per call) and the result encoded, both JSON.
-func HandleRPC[T any](r *Room, method string, f func(caller string, in T) (any, error)) {
-	err := r.room.RegisterRpcMethod(method, func(data lksdk.RpcInvocationData) (string, error) {
+func HandleRPC[T any](r Registrar, method string, f func(caller string, in T) (any, error)) error {
+	return r.RegisterRPC(method, func(caller, payload string) (string, error) {
 		var in T
-		if data.Payload != "" {
-			if err := json.Unmarshal([]byte(data.Payload), &in); err != nil {
+		if payload != "" {
+			if err := json.Unmarshal([]byte(payload), &in); err != nil {
 				return "", err
 			}
 		}
-		out, err := f(data.CallerIdentity, in)
+		out, err := f(caller, in)
 		if err != nil {
 			return "", err
 		}
 		b, err := json.Marshal(out)
 		return string(b), err
 	})
-	if err != nil {
-		r.log.Warn("rpc method not registered", "method", method, "err", err)
-	}
+}
+
+// Registrar takes room RPC methods; a Room is one.
+type Registrar interface {
+	RegisterRPC(method string, f func(caller, payload string) (string, error)) error
+}
+
+// RegisterRPC offers a method to the other participants.
+func (r *Room) RegisterRPC(method string, f func(caller, payload string) (string, error)) error {
+	return r.room.RegisterRpcMethod(method, func(data lksdk.RpcInvocationData) (string, error) {
+		return f(data.CallerIdentity, data.Payload)
+	})
 }
 
 // Leave ends the participation with a reason that the room sees.

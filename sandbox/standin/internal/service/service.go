@@ -133,13 +133,15 @@ func (s *Service) handle(tx *sipnet.ServerTx) {
 			return
 		}
 		leg := s.env.Find(tag)
-		if leg == nil {
-			reply(481, "Call does not exist")
-			return
+		if tx.Method == "BYE" && leg == nil {
+			leg = s.env.FindGone(tag) // a second BYE is answered like the first
 		}
-		if tx.Method == "BYE" {
+		switch {
+		case leg == nil:
+			reply(481, "Call does not exist")
+		case tx.Method == "BYE":
 			leg.HandleBye(tx)
-		} else {
+		default:
 			leg.HandleNotify(tx)
 		}
 	case "OPTIONS":
@@ -179,19 +181,21 @@ func (s *Service) offerTransfer(callID string) func() {
 	return func() { s.rpc.DeregisterTransferSIPParticipantTopic(callID) }
 }
 
+// health tells the state.
+func (s *Service) health(w http.ResponseWriter, _ *http.Request) {
+	switch s.state.Load() {
+	case running:
+		fmt.Fprint(w, "OK")
+	case stopping:
+		http.Error(w, "Stopped", http.StatusServiceUnavailable)
+	default:
+		http.Error(w, "NotStarted", http.StatusServiceUnavailable)
+	}
+}
+
 // serveHTTP starts the health endpoint and the metrics.
 func (s *Service) serveHTTP() error {
-	health := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch s.state.Load() {
-		case running:
-			fmt.Fprint(w, "OK")
-		case stopping:
-			http.Error(w, "Stopped", http.StatusServiceUnavailable)
-		default:
-			http.Error(w, "NotStarted", http.StatusServiceUnavailable)
-		}
-	})
-	for port, h := range map[int]http.Handler{s.cfg.HealthPort: health, s.cfg.PrometheusPort: s.metrics.Handler()} {
+	for port, h := range map[int]http.Handler{s.cfg.HealthPort: http.HandlerFunc(s.health), s.cfg.PrometheusPort: s.metrics.Handler()} {
 		if port == 0 {
 			continue
 		}

@@ -158,7 +158,8 @@ func (tx *ClientTx) Final(ctx context.Context) (*sip.Response, error) {
 
 func (e *Endpoint) receiveResponse(res *sip.Response) {
 	via, cseq := res.Via(), res.CSeq()
-	if via == nil || cseq == nil {
+	if via == nil || cseq == nil || res.From() == nil || res.To() == nil || res.CallID() == nil {
+		e.log.Info("dropped a response without Via, CSeq, From, To or Call-ID", "response", res.StartLine())
 		return
 	}
 	branch, _ := via.Params.Get("branch")

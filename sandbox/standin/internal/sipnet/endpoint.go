@@ -180,21 +180,20 @@ func serverKey(via *sip.ViaHeader, method string) string {
 	return branch + "|" + via.SentBy() + "|" + method
 }
 
-// dialogKey identifies the 2xx that an ACK acknowledges.
-func dialogKey(callID *sip.CallIDHeader, from *sip.FromHeader, to *sip.ToHeader, seq uint32) string {
-	if callID == nil || from == nil || to == nil {
+// dialogKey identifies the 2xx that an ACK acknowledges: by our tag, whatever
+// tag the From has (recorded: dup_callid).
+func dialogKey(callID *sip.CallIDHeader, to *sip.ToHeader, seq uint32) string {
+	if callID == nil || to == nil {
 		return ""
 	}
-	ft, _ := from.Params.Get("tag")
-	tt, _ := to.Params.Get("tag")
-	return string(*callID) + "|" + ft + "|" + tt + "|" + strconv.Itoa(int(seq))
+	return string(*callID) + "|" + Tag(to) + "|" + strconv.FormatUint(uint64(seq), 10)
 }
 
 func (e *Endpoint) receiveACK(req *sip.Request) {
 	e.mu.Lock()
 	tx := e.servers[serverKey(req.Via(), "INVITE")]
 	if tx == nil {
-		tx = e.acks[dialogKey(req.CallID(), req.From(), req.To(), req.CSeq().SeqNo)]
+		tx = e.acks[dialogKey(req.CallID(), req.To(), req.CSeq().SeqNo)]
 	}
 	e.mu.Unlock()
 	if tx != nil {

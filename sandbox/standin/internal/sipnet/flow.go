@@ -71,18 +71,23 @@ func (e *Endpoint) serveUDP() {
 			}
 			return
 		}
-		if n <= 4 {
-			continue // keep-alive
-		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		msg, err := e.parser.ParseSIP(append([]byte(nil), buf[:n]...))
-		if err != nil {
-			// The real service stays silent on what it can not parse.
-			e.log.Info("dropped a message that does not parse", "from", from, "err", err, "bytes", n)
-			continue
-		}
-		e.receive(msg, udpFlow{e, from})
+		e.datagram(append([]byte(nil), buf[:n]...), udpFlow{e, from})
 	}
+}
+
+// datagram takes one message.
+func (e *Endpoint) datagram(b []byte, flow Flow) {
+	if len(b) <= 4 {
+		return // keep-alive
+	}
+	msg, err := e.parser.ParseSIP(b)
+	if err != nil {
+		// The real service stays silent on what it can not parse.
+		e.log.Info("dropped a message that does not parse", "from", flow.Remote(), "err", err, "bytes", len(b))
+		return
+	}
+	e.receive(msg, flow)
 }
 
 func (e *Endpoint) serveTCP() {
@@ -130,9 +135,7 @@ func (e *Endpoint) readConn(f *tcpFlow) {
 	for {
 		n, err := f.conn.Read(buf)
 		if n > 0 {
-			data := buf[:n]
-			perr := stream.ParseSIPStream(data, func(m sip.Message) { e.receive(m, f) })
-			if perr != nil && !errors.Is(perr, sip.ErrParseSipPartial) {
+			if perr := e.chunk(stream, buf[:n], f); perr != nil {
 				e.log.Info("closed a connection: its data does not parse", "from", f.remote, "err", perr)
 				return
 			}
@@ -141,6 +144,15 @@ func (e *Endpoint) readConn(f *tcpFlow) {
 			return
 		}
 	}
+}
+
+// chunk takes the next part of a stream.
+func (e *Endpoint) chunk(stream *sip.ParserStream, data []byte, flow Flow) error {
+	err := stream.ParseSIPStream(data, func(m sip.Message) { e.receive(m, flow) })
+	if errors.Is(err, sip.ErrParseSipPartial) {
+		return nil
+	}
+	return err
 }
 
 // Dial gives the flow to an address, reusing an open TCP connection.

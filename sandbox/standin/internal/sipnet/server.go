@@ -107,7 +107,7 @@ func (tx *ServerTx) Respond(res *sip.Response) error {
 	tx.final = final
 	invite := tx.Method == "INVITE"
 	if final && invite && res.StatusCode < 300 {
-		tx.ackKey = dialogKey(res.CallID(), res.From(), res.To(), res.CSeq().SeqNo)
+		tx.ackKey = dialogKey(res.CallID(), res.To(), res.CSeq().SeqNo)
 	}
 	tx.mu.Unlock()
 	err := tx.Flow.write(b)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -37,6 +38,9 @@ type Stats struct {
 	stage      *prometheus.HistogramVec
 	packets    *prometheus.CounterVec
 	sdpSize    *prometheus.HistogramVec
+	sdpParsed  prometheus.Counter
+	codecs     *prometheus.CounterVec
+	stuck      *prometheus.CounterVec
 	available  prometheus.Gauge
 	transfers  *prometheus.CounterVec
 	xferOK     *prometheus.CounterVec
@@ -47,6 +51,12 @@ type Stats struct {
 // New makes the metrics.
 func New() *Stats {
 	s := &Stats{reg: prometheus.NewRegistry()}
+	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	cpu := &cpuLoad{read: procStat}
+	s.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "livekit", Subsystem: "node", Name: "cpu_load", Help: "CPU in use, 0 to 1",
+		ConstLabels: prometheus.Labels{"node_type": "SIP"},
+	}, cpu.value))
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 		s.reg.MustRegister(c)
@@ -80,6 +90,10 @@ func New() *Stats {
 	s.stage = histogram("stage_dur_sec", "stages of a call", short, "stage")
 	s.packets = counter("packets_rtp", "RTP packets", "dir", "to", "op", "payload")
 	s.sdpSize = histogram("sdp_size_bytes", "size of session descriptions", []float64{100, 200, 400, 800, 1600}, "type")
+	s.sdpParsed = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "sdp_parsed_total", Help: "session descriptions of peers that could be read"})
+	s.reg.MustRegister(s.sdpParsed)
+	s.codecs = counter("codec_offered_total", "codecs in offers", "dir", "provider", "codec")
+	s.stuck = counter("calls_termination_failures", "calls whose BYE was not sent or not answered", "dir")
 	s.transfers = counter("transfers_total", "transfers started", "dir")
 	s.xferOK = counter("transfers_succeeded_total", "transfers that succeeded", "dir")
 	s.xferFailed = counter("transfers_failed_total", "transfers that failed", "dir")
@@ -125,6 +139,24 @@ func (s *Stats) SDP(what string, size int) {
 	}
 }
 
+// SDPParsed counts a description of a peer that could be read.
+func (s *Stats) SDPParsed() {
+	if s != nil {
+		s.sdpParsed.Inc()
+	}
+}
+
+// Offered counts the codecs of an offer. provider is the name that
+// livekit-server has for the trunk's provider; self-hosted it has none.
+func (s *Stats) Offered(dir, provider string, codecs []string) {
+	if s == nil {
+		return
+	}
+	for _, c := range codecs {
+		s.codecs.WithLabelValues(dir, provider, c).Inc()
+	}
+}
+
 // Call is the record of one call.
 type Call struct {
 	s       *Stats
@@ -158,7 +190,6 @@ func (c *Call) Checked() {
 func (c *Call) Joined(d time.Duration) {
 	if c != nil && c.s != nil {
 		c.s.join.WithLabelValues(c.dir).Observe(d.Seconds())
-		c.s.Stage("join-room", d)
 	}
 }
 
@@ -171,7 +202,23 @@ func (c *Call) Answered() {
 	c.answered = time.Now()
 	c.mu.Unlock()
 	c.s.accepted.WithLabelValues(c.dir, c.to).Inc()
-	c.s.Stage("call-accept", time.Since(c.started))
+}
+
+// Stuck counts a call whose BYE could not be sent or was not answered.
+func (c *Call) Stuck() {
+	if c != nil && c.s != nil {
+		c.s.stuck.WithLabelValues(c.dir).Inc()
+	}
+}
+
+// Stage is the record of a stage that begins now; the result ends it.
+func (c *Call) Stage(stage string) func() {
+	start := time.Now()
+	return func() {
+		if c != nil {
+			c.s.Stage(stage, time.Since(start))
+		}
+	}
 }
 
 // Transfer notes the begin (nil) and the outcome of a transfer.

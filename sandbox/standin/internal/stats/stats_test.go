@@ -16,11 +16,19 @@ func TestACall(t *testing.T) {
 	a.End("hangup")
 	a.End("again")
 	b.End("busy")
+	b.Stuck()
+	a.Stage("close")()
+	s.SDPParsed()
+	s.Offered(Inbound, "", []string{"PCMU"})
 	w := httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	text, _ := io.ReadAll(w.Body)
 	for _, want := range []string{
 		`livekit_sip_available 1`,
+		`livekit_sip_sdp_parsed_total 1`,
+		`livekit_sip_codec_offered_total{codec="PCMU",dir="inbound",provider=""} 1`,
+		`livekit_sip_calls_termination_failures{dir="outbound"} 1`,
+		`livekit_sip_stage_dur_sec_count{stage="close"} 1`,
 		`livekit_sip_invite_requests_raw 1`,
 		`livekit_sip_calls_terminated{dir="inbound",reason="hangup",result="success",to="1.2.3.4"} 1`,
 		`livekit_sip_calls_active{dir="inbound",to="1.2.3.4"} 0`,
@@ -28,6 +36,11 @@ func TestACall(t *testing.T) {
 		`livekit_sip_invite_accepted{dir="inbound",to="1.2.3.4"} 1`,
 	} {
 		if !strings.Contains(string(text), want+"\n") {
+			t.Errorf("missing %s", want)
+		}
+	}
+	for _, want := range []string{`livekit_node_cpu_load{node_type="SIP"} `, "go_goroutines ", "process_open_fds "} {
+		if !strings.Contains(string(text), want) {
 			t.Errorf("missing %s", want)
 		}
 	}
@@ -45,5 +58,27 @@ func TestNil(t *testing.T) {
 	c.Answered()
 	c.Transfer(nil)
 	c.End("x")
+	c.Stuck()
+	c.Stage("x")()
 	(*Call)(nil).End("x")
+	(*Call)(nil).Stage("x")()
+	s.SDPParsed()
+	s.Offered(Inbound, "", []string{"x"})
+}
+
+func TestCPULoad(t *testing.T) {
+	reads := [][2]uint64{{100, 300}, {130, 310}, {130, 310}, {1, 1}}
+	c := cpuLoad{read: func() (uint64, uint64, bool) {
+		r := reads[0]
+		reads = reads[1:]
+		return r[0], r[1], true
+	}}
+	for _, want := range []float64{0.25, 0.75, 0.75, 0.75} {
+		if got := c.value(); got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	if _, _, ok := procStat(); !ok {
+		t.Skip("no /proc/stat here")
+	}
 }
