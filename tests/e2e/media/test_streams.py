@@ -6,7 +6,11 @@ import asyncio
 import socket
 import struct
 
+import numpy as np
+from livekit import rtc
+
 from sandbox import Sandbox
+from sandbox.audio import sine
 from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect, tones_heard
 from tests.e2e.wire import Wire
 
@@ -63,6 +67,35 @@ async def test_a_muted_track_is_silence_until_it_is_unmuted(
     mark = sandbox.timeline.mark()
     publication.track.unmute()
     await talk.call.hears_tone(PEER_TONE, within=4, since=mark)
+
+
+async def test_a_stereo_track_is_heard_as_well(sandbox: Sandbox) -> None:
+    """A peer that publishes in stereo answers the call and is heard, mixed down. (S-MED-12)"""
+    number = await sandbox.inbound()
+    assert number.room is not None
+    peer = await number.room.join()
+    source = rtc.AudioSource(48000, 2, queue_size_ms=100)
+    track = rtc.LocalAudioTrack.create_audio_track("stereo", source)
+    await peer.rtc.local_participant.publish_track(
+        track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
+    )
+    second = np.repeat(sine(PEER_TONE, 1.0, rate=48000, level_dbov=-12.0), 2)
+
+    async def play() -> None:
+        while True:
+            for start in range(0, len(second), 1920):
+                frame = second[start : start + 1920].tobytes()
+                await source.capture_frame(rtc.AudioFrame(frame, 48000, 2, 960))
+
+    playing = asyncio.create_task(play())
+    try:
+        call = await sandbox.phone.dial(number)
+        await call.answered(within=3)
+        await call.hears_tone(PEER_TONE, within=4)
+    finally:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+        await source.aclose()
 
 
 async def test_a_caller_who_speaks_at_once_is_heard(sandbox: Sandbox, connect: Connect) -> None:
