@@ -41,6 +41,7 @@ class Peer:
         self._publication: rtc.LocalTrackPublication | None = None
         self._tone_task: asyncio.Task[None] | None = None
         self._source: rtc.AudioSource | None = None
+        self._frames: list[rtc.AudioFrame] = []
         self._attach()
 
     # --- events ----------------------------------------------------------------------------
@@ -148,15 +149,20 @@ class Peer:
             hz: its frequency, in Hz.
             level_dbov: its level, in dBov (RFC 6464: 0 is the loudest square wave).
         """
+        # A whole second repeats without a step for every whole number of Hz.
+        second = sine(hz, 1.0, rate=_RATE, level_dbov=level_dbov)
+        self._frames = [
+            rtc.AudioFrame(second[i : i + _FRAME].tobytes(), _RATE, 1, _FRAME)
+            for i in range(0, _RATE, _FRAME)
+        ]
         if self._publication is None:
             self._source = rtc.AudioSource(_RATE, 1, queue_size_ms=100)
             track = rtc.LocalAudioTrack.create_audio_track(f"{self.identity}-tone", self._source)
             options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
             self._publication = await self.rtc.local_participant.publish_track(track, options)
             self._record("published", self.identity, hz=hz)
-        if self._tone_task is not None:
-            self._tone_task.cancel()
-        self._tone_task = self._spawn(self._play(hz, level_dbov))
+        if self._tone_task is None:
+            self._tone_task = self._spawn(self._play(self._source))
 
     async def unpublish(self) -> None:
         """Take the track back."""
@@ -167,17 +173,13 @@ class Peer:
             await self.rtc.local_participant.unpublish_track(self._publication.sid)
             self._publication = None
 
-    async def _play(self, hz: float, level_dbov: float) -> None:
-        assert self._source is not None
-        # A whole second repeats without a step for every whole number of Hz.
-        second = sine(hz, 1.0, rate=_RATE, level_dbov=level_dbov)
-        frames = [
-            rtc.AudioFrame(second[i : i + _FRAME].tobytes(), _RATE, 1, _FRAME)
-            for i in range(0, _RATE, _FRAME)
-        ]
+    async def _play(self, source: rtc.AudioSource | None) -> None:
+        assert source is not None
+        # One task for all tones: a capture that is cancelled half-way breaks the source.
+        position = 0
         while True:
-            for frame in frames:
-                await self._source.capture_frame(frame)
+            await source.capture_frame(self._frames[position])
+            position = (position + 1) % len(self._frames)
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
         detector = ToneDetector(_RATE)
