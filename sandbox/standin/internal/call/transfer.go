@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/rpc"
 	"github.com/livekit/psrpc"
 
@@ -115,7 +116,6 @@ func (l *Leg) Transfer(ctx context.Context, req *rpc.InternalTransferSIPParticip
 	l.mu.Unlock()
 	if first {
 		l.Log.Info("transfer", "to", req.TransferTo)
-		l.Call.Transfer(nil)
 		go l.refer(ctx, x, req)
 	}
 	select {
@@ -136,6 +136,7 @@ func (l *Leg) Transfer(ctx context.Context, req *rpc.InternalTransferSIPParticip
 func (l *Leg) refer(ctx context.Context, x *transfer, req *rpc.InternalTransferSIPParticipantRequest) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	counted := l.Call.Transfer()
 	if req.PlayDialtone {
 		l.Media.Mixer().SetMuted(true)
 		go l.ringPhone(ctx)
@@ -168,12 +169,11 @@ func (l *Leg) refer(ctx context.Context, x *transfer, req *rpc.InternalTransferS
 	l.mu.Unlock()
 	if x.err != nil {
 		l.Log.Info("transfer failed, the call goes on", "err", x.err)
-		l.Call.Transfer(new(bool))
+		counted(failureReason(x.err))
 		return
 	}
 	l.Log.Info("transferred")
-	ok := true
-	l.Call.Transfer(&ok)
+	counted("")
 	t := time.NewTimer(byeAfterTransfer)
 	defer t.Stop()
 	select {
@@ -181,6 +181,20 @@ func (l *Leg) refer(ctx context.Context, x *transfer, req *rpc.InternalTransferS
 		l.Stop(EndTransferred)
 	case <-l.endC:
 	}
+}
+
+// failureReason is the label of a failed transfer: the SIP status, or "error".
+func failureReason(err error) string {
+	var e psrpc.Error
+	if errors.As(err, &e) {
+		for _, d := range e.Details() {
+			if st, ok := d.(*livekit.SIPStatus); ok {
+				return fmt.Sprintf("status-%d", st.Code)
+			}
+		}
+		return string(e.Code())
+	}
+	return "error"
 }
 
 // ringPhone plays the ringing tone to the phone.

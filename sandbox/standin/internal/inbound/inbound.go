@@ -224,6 +224,9 @@ func (c *inboundCall) run(ch *challenge) {
 	}
 	c.provider = auth.ProviderInfo.GetName()
 	c.addToLog("trunkID", auth.SipTrunkId)
+	if auth.SipTrunkId != "" {
+		c.leg.Call.Trunk()
+	}
 	if auth.Username != "" && auth.Password != "" && !c.authenticate(ch, auth) {
 		return
 	}
@@ -409,10 +412,21 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 		res.AppendHeader(c.env.SIP.Contact(c.tx.Flow.Network()))
 		c.tx.Respond(res)
 		c.s.rejected.put(c.key, rejection{code: 400, tag: c.leg.ID})
-		c.leg.Close(call.End{Why: "sdp-error", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
+		c.leg.Close(call.End{Why: mediaFailure(err), Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 		return false
 	}
 	return true
+}
+
+// mediaFailure is the reason of an offer that can not be taken.
+func mediaFailure(err error) string {
+	switch {
+	case errors.Is(err, media.ErrNoCodec):
+		return "no-common-codec"
+	case errors.Is(err, media.ErrNoCrypto):
+		return "no-common-crypto"
+	}
+	return "sdp-error"
 }
 
 // direct is a call without PIN: join, ring until somebody is there, answer.

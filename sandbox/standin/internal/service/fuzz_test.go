@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
@@ -9,20 +10,31 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"github.com/livekit/protocol/rpc"
 
+	"livekit-sip-sandbox/standin/internal/sipnet"
 	"livekit-sip-sandbox/standin/internal/sipnet/siptest"
 )
 
 func addr(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// freePort is one that UDP and TCP can have.
-func freePort(t testing.TB) int {
+// listen finds a port that UDP and TCP can have.
+func listen(t testing.TB, log *slog.Logger) (*sipnet.Endpoint, int) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 20 {
+		var l net.Listener
+		if l, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
+			break
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		var ep *sipnet.Endpoint
+		ep, err = sipnet.Listen(sipnet.Config{ListenIP: "127.0.0.1", ListenPort: port, SignalIP: "127.0.0.1", SignalPort: port, UDPMaxPayload: 4000, Log: log})
+		if err == nil {
+			return ep, port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal(err)
+	return nil, 0
 }
 
 // FuzzService sends datagrams to a whole service, whose livekit-server has all

@@ -100,11 +100,7 @@ func accept(*rpc.EvaluateSIPDispatchRulesRequest) *rpc.EvaluateSIPDispatchRulesR
 func setUp(t testing.TB) *bench {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	port := freePort(t)
-	ep, err := sipnet.Listen(sipnet.Config{ListenIP: "127.0.0.1", ListenPort: port, SignalIP: "127.0.0.1", SignalPort: port, UDPMaxPayload: 4000, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ep, port := listen(t, log)
 	b := &bench{bus: &bus{}, rooms: make(chan *roomtest.Room, 8),
 		server: &server{auth: &rpc.GetSIPTrunkAuthenticationResponse{SipTrunkId: "ST_1"}, rule: accept}}
 	cfg := &config.Config{MediaTimeout: time.Minute, MediaTimeoutInitial: time.Minute, SIPRingingInterval: time.Second}
@@ -203,10 +199,12 @@ func TestACallIn(t *testing.T) {
 	if got := r.Statuses(); got[0] != "ringing" || got[len(got)-1] != "hangup" {
 		t.Error(got)
 	}
-	time.Sleep(400 * time.Millisecond)
+	<-b.s.env.Drained()
+	for b.s.env.FindGone(tag) != nil {
+		time.Sleep(10 * time.Millisecond)
+	}
 	b.phone.Ask("BYE", "in", tag, 30, "")
 	b.phone.Response(481)
-	<-b.s.env.Drained()
 	b.bus.mu.Lock()
 	defer b.bus.mu.Unlock()
 	if want := []string{"+" + tag, "-" + tag}; !slices.Equal(b.bus.topics, want) {
@@ -229,6 +227,9 @@ func TestTransfer(t *testing.T) {
 	r.Speak()
 	b.phone.Response(200)
 	b.phone.Ask("ACK", "xfer", tag, 1, "")
+	for !slices.Contains(r.Statuses(), "active") {
+		time.Sleep(10 * time.Millisecond)
+	}
 	for n, c := range []struct{ notify, want string }{
 		{"SIP/2.0 603 Decline", "call transfer failed: sip status: 603: Decline"},
 		{"SIP/2.0 200 OK", ""},

@@ -137,12 +137,15 @@ func TestCancel(t *testing.T) {
 }
 
 func TestAbandonedIsSilent(t *testing.T) {
+	abandoned := make(chan struct{})
 	_, p := setUp(t, func(tx *ServerTx) {
 		tx.Respond(sip.NewResponseFromRequest(tx.Req, 180, "Ringing", nil))
 		tx.Abandon()
+		close(abandoned)
 	})
 	p.send("INVITE", "z9hG4bK1", 1, "")
 	p.expect("SIP/2.0 180")
+	<-abandoned
 	p.send("INVITE", "z9hG4bK1", 1, "")
 	p.send("CANCEL", "z9hG4bK1", 1, "")
 	p.silence(200 * time.Millisecond)

@@ -109,17 +109,18 @@ func (tx *ServerTx) Respond(res *sip.Response) error {
 	if final && invite && res.StatusCode < 300 {
 		tx.ackKey = dialogKey(res.CallID(), res.To(), res.CSeq().SeqNo)
 	}
+	ackKey := tx.ackKey
 	tx.mu.Unlock()
+	if ackKey != "" { // first: the ACK may be here before write returns
+		tx.e.mu.Lock()
+		tx.e.acks[ackKey] = tx
+		tx.e.mu.Unlock()
+	}
 	err := tx.Flow.write(b)
 	if !final {
 		return err
 	}
 	if invite {
-		if tx.ackKey != "" {
-			tx.e.mu.Lock()
-			tx.e.acks[tx.ackKey] = tx
-			tx.e.mu.Unlock()
-		}
 		go tx.retransmit(b, res.StatusCode)
 	} else {
 		time.AfterFunc(timerB, func() { tx.e.forget(tx) })

@@ -5,6 +5,7 @@ package stats
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,7 +97,7 @@ func New() *Stats {
 	s.stuck = counter("calls_termination_failures", "calls whose BYE was not sent or not answered", "dir")
 	s.transfers = counter("transfers_total", "transfers started", "dir")
 	s.xferOK = counter("transfers_succeeded_total", "transfers that succeeded", "dir")
-	s.xferFailed = counter("transfers_failed_total", "transfers that failed", "dir")
+	s.xferFailed = counter("transfers_failed_total", "transfers that failed", "dir", "reason")
 	s.xferActive = gauge("transfers_active", "transfers at the moment", "dir")
 	return s
 }
@@ -165,7 +166,7 @@ type Call struct {
 
 	mu       sync.Mutex
 	answered time.Time
-	xfer     bool
+	trunk    bool
 	ended    bool
 }
 
@@ -177,6 +178,16 @@ func (s *Stats) Start(dir, to string) *Call {
 		s.active.WithLabelValues(dir, to).Inc()
 	}
 	return c
+}
+
+// Trunk is called when the trunk of a call in is known.
+func (c *Call) Trunk() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trunk = true
 }
 
 // Checked is called when the call is dispatched.
@@ -221,22 +232,22 @@ func (c *Call) Stage(stage string) func() {
 	}
 }
 
-// Transfer notes the begin (nil) and the outcome of a transfer.
-func (c *Call) Transfer(done *bool) {
+// Transfer counts a transfer that begins. The result is called once with the
+// reason of its failure, or "" for a success.
+func (c *Call) Transfer() func(failed string) {
 	if c == nil || c.s == nil {
-		return
+		return func(string) {}
 	}
-	switch {
-	case done == nil:
-		c.s.transfers.WithLabelValues(c.dir).Inc()
-		c.s.xferActive.WithLabelValues(c.dir).Inc()
-		return
-	case *done:
-		c.s.xferOK.WithLabelValues(c.dir).Inc()
-	default:
-		c.s.xferFailed.WithLabelValues(c.dir).Inc()
+	c.s.transfers.WithLabelValues(c.dir).Inc()
+	c.s.xferActive.WithLabelValues(c.dir).Inc()
+	return func(failed string) {
+		if failed == "" {
+			c.s.xferOK.WithLabelValues(c.dir).Inc()
+		} else {
+			c.s.xferFailed.WithLabelValues(c.dir, failed).Inc()
+		}
+		c.s.xferActive.WithLabelValues(c.dir).Dec()
 	}
-	c.s.xferActive.WithLabelValues(c.dir).Dec()
 }
 
 // Packets adds the RTP packets of the call; op is "recv" or "send".
@@ -259,12 +270,28 @@ func (c *Call) End(reason string) {
 	c.ended = true
 	c.s.active.WithLabelValues(c.dir, c.to).Dec()
 	c.s.session.WithLabelValues(c.dir).Observe(time.Since(c.started).Seconds())
-	result := "success"
-	if c.answered.IsZero() {
-		result = "error"
-		c.s.errors.WithLabelValues(c.dir, c.to, reason).Inc()
-	} else {
+	if !c.answered.IsZero() {
 		c.s.call.WithLabelValues(c.dir).Observe(time.Since(c.answered).Seconds())
+	} else if c.dir == Outbound || !c.trunk {
+		c.s.errors.WithLabelValues(c.dir, c.to, reason).Inc()
 	}
-	c.s.terminated.WithLabelValues(c.dir, c.to, result, reason).Inc()
+	c.s.terminated.WithLabelValues(c.dir, c.to, result(reason), reason).Inc()
+}
+
+// result groups the reasons.
+func result(reason string) string {
+	switch reason {
+	case "hangup", "cancelled", "rpc", "call transferred", "max-call-duration", "shutdown":
+		return "success"
+	case "media-timeout", "no-ack":
+		return "indeterminate"
+	case "flood", "no-rule", "no-trunk", "unauthorized", "no-common-codec", "no-common-crypto", "sdp-error", "wrong-pin", "challenged":
+		return "client_error"
+	case "cannot-subscribe", "dispatch-error", "auth-error", "join-failed", "media-failed", "publish-failed":
+		return "server_error"
+	}
+	if strings.HasPrefix(reason, "room ") { // deleted, or the participant removed
+		return "success"
+	}
+	return "upstream_error"
 }

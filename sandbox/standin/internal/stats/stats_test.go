@@ -16,6 +16,8 @@ func TestACall(t *testing.T) {
 	a.End("hangup")
 	a.End("again")
 	b.End("busy")
+	a.Transfer()("")
+	a.Transfer()("status-603")
 	b.Stuck()
 	a.Stage("close")()
 	s.SDPParsed()
@@ -25,6 +27,11 @@ func TestACall(t *testing.T) {
 	text, _ := io.ReadAll(w.Body)
 	for _, want := range []string{
 		`livekit_sip_available 1`,
+		`livekit_sip_transfers_total{dir="inbound"} 2`,
+		`livekit_sip_transfers_succeeded_total{dir="inbound"} 1`,
+		`livekit_sip_transfers_failed_total{dir="inbound",reason="status-603"} 1`,
+		`livekit_sip_transfers_active{dir="inbound"} 0`,
+		`livekit_sip_calls_terminated{dir="outbound",reason="busy",result="upstream_error",to="h"} 1`,
 		`livekit_sip_sdp_parsed_total 1`,
 		`livekit_sip_codec_offered_total{codec="PCMU",dir="inbound",provider=""} 1`,
 		`livekit_sip_calls_termination_failures{dir="outbound"} 1`,
@@ -56,7 +63,7 @@ func TestNil(t *testing.T) {
 	s.Stage("x", 1)
 	c := s.Start(Inbound, "x")
 	c.Answered()
-	c.Transfer(nil)
+	c.Transfer()("x")
 	c.End("x")
 	c.Stuck()
 	c.Stage("x")()

@@ -3,7 +3,9 @@ package roomtest
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 
@@ -107,12 +109,18 @@ func (r *Room) RegisterRPC(method string, f func(caller, payload string) (string
 	return nil
 }
 
-// Call is another participant's RPC.
+// Call is another participant's RPC; it waits for the method a little.
 func (r *Room) Call(method, payload string) (string, error) {
-	r.mu.Lock()
-	f := r.methods[method]
-	r.mu.Unlock()
-	return f("peer", payload)
+	for range 300 {
+		r.mu.Lock()
+		f := r.methods[method]
+		r.mu.Unlock()
+		if f != nil {
+			return f("peer", payload)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return "", errors.New("no method " + method)
 }
 
 // Leave is the call's own end.
