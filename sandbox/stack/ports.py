@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from sandbox.errors import StackError
 
-__all__ = ["PortBlock"]
+__all__ = ["PortBlock", "is_free"]
 
 # Below the kernel's ephemeral range (32768 upwards on Linux), so that no outgoing connection
 # takes a port between our check and the child's bind.
@@ -53,7 +53,7 @@ class PortBlock:
 
     def _free_ports(self, start: int) -> Iterator[int]:
         for port in range(start + 1, start + 100):
-            if _is_free(self.host, port):
+            if is_free(self.host, port):
                 yield port
 
     def take(self) -> int:
@@ -80,7 +80,8 @@ class PortBlock:
         self._guard.close()
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody has `port` of `host`, neither for UDP nor for TCP."""
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with contextlib.closing(socket.socket(socket.AF_INET, kind)) as probe:
             try:

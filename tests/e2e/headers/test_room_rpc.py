@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -86,7 +87,9 @@ async def test_end_call_hangs_up_with_headers(sandbox: Sandbox, connect: Connect
     )
     talk = await connect(number)
     await talk.peer.sees(talk.identity)
-    await rpc(talk.peer, talk.identity, "lk.sip.EndCall", headers={"X-Why": "done"})
+    # Who hangs up may be gone before its own answer is out.
+    with contextlib.suppress(rtc.RpcError):
+        await rpc(talk.peer, talk.identity, "lk.sip.EndCall", headers={"X-Why": "done"})
     bye = await talk.call.request("BYE", within=2)
     assert bye.header("X-Why") == "done"
     assert bye.header("X-Tier") == "gold"
@@ -101,7 +104,8 @@ async def test_end_call_while_it_rings_refuses_with_headers(sandbox: Sandbox) ->
     room, caller = await assert_rings_in(sandbox, call)
     peer = await room.join()
     await peer.sees(caller.identity)
-    await rpc(peer, caller.identity, "lk.sip.EndCall", headers={"X-Why": "closed"})
+    with contextlib.suppress(rtc.RpcError):
+        await rpc(peer, caller.identity, "lk.sip.EndCall", headers={"X-Why": "closed"})
     final = await call.rejected(486, within=2)
     assert final.reason == "Rejected"
     assert final.header("X-Why") == "closed"

@@ -49,8 +49,11 @@ func addressesOf(req *rpc.InternalCreateSIPParticipantRequest, signalIP string) 
 		return refuse("From header", err)
 	}
 	a.host, a.port = a.request.Host, a.request.Port
-	if t, ok := a.request.UriParams.Get("transport"); ok && strings.EqualFold(t, "tcp") {
+	switch t, _ := a.request.UriParams.Get("transport"); strings.ToLower(t) {
+	case "tcp":
 		a.network = "tcp"
+	case "tls":
+		return nil, psrpc.NewErrorf(psrpc.Unimplemented, "TLS is not implemented by the stand-in for livekit-sip")
 	}
 	return a, nil
 }

@@ -292,6 +292,9 @@ func TestImpossibleRequests(t *testing.T) {
 			r.Transport = udp
 			r.SipRequestUri = values(&livekit.SIPUri{User: "u", Host: "h", Transport: tcp})
 		},
+		"TLS is not implemented by the stand-in for livekit-sip": func(r *rpc.InternalCreateSIPParticipantRequest) {
+			r.Transport = livekit.SIPTransport_SIP_TRANSPORT_TLS
+		},
 		"no codecs specified": func(r *rpc.InternalCreateSIPParticipantRequest) {
 			r.Media = &livekit.SIPMediaConfig{OnlyListedCodecs: true}
 		},
