@@ -112,7 +112,7 @@ class Calls:
         self.outcomes: Counter[str] = Counter()
 
     async def prepare(self) -> None:
-        """A number with somebody there, one where nobody is, a line that answers, one that is busy."""
+        """A number with somebody there, one with nobody, a line that answers, a busy one."""
         self.answered = await self.box.inbound()
         assert self.answered.room is not None
         await self.answered.room.join(tone=PEER_TONE)
@@ -131,7 +131,7 @@ class Calls:
         try:
             await kind(number)
             self.outcomes[kind.__name__] += 1
-        except Exception as error:  # noqa: BLE001 - counted, and said at the end
+        except Exception as error:
             self.outcomes[f"{kind.__name__}: {error!s:.120}"] += 1
 
     async def hung_up(self, number: int) -> None:

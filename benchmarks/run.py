@@ -18,10 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from sandbox.phone.client import Phone
 
 from sandbox import Sandbox, Stack, StackOptions, Timeline
 from sandbox.agents.worker import AgentHost
+from sandbox.phone.client import Phone
 from sandbox.stack.process import descendants
 from sandbox.telephony.tracing import api_client
 from sandbox.trace.timings import call_timings

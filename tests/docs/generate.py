@@ -103,8 +103,10 @@ def answers() -> str:
     """The text of docs/answers.md."""
     parts = [
         "# Questions about LiveKit telephony, and the answers",
-        "Made by `make docs` from tests/e2e/answers: do not edit. Each answer is proved by the "
-        "code below it, which runs with every `make test-e2e`.",
+        (
+            "Made by `make docs` from tests/e2e/answers: do not edit. Each answer is proved by the "
+            "code below it, which runs with every `make test-e2e`."
+        ),
     ]
     for scenario in scenarios(ROOT / "tests" / "e2e" / "answers"):
         code = _without_docstring(scenario.source)
