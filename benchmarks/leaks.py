@@ -117,11 +117,8 @@ class Calls:
         assert self.answered.room is not None
         await self.answered.room.join(tone=PEER_TONE)
         self.alone = await self.box.inbound()
-        self.line = await self.box.phone.line()
-        await self.line.answers()
         self.busy = await self.box.phone.line()
         await self.busy.rejects(486)
-        self.trunk = await self.box.outbound_trunk(self.line.address)
         self.busy_trunk = await self.box.outbound_trunk(self.busy.address)
 
     async def one(self, number: int) -> None:
@@ -150,11 +147,17 @@ class Calls:
 
     async def placed(self, number: int) -> None:
         """A call out that is answered; the participant is removed."""
+        line = await self.box.phone.line()  # of its own: a line has four calls at the most
+        await line.answers()
+        trunk = await self.box.outbound_trunk(line.address)
         out = await self.box.call_out(
-            self.trunk, self.line.number, wait=True, participant_identity=f"out-{number}"
+            trunk, line.number, wait=True, ringing_timeout=5, participant_identity=f"out-{number}"
         )
+        call = await line.incoming(within=5)
         await out.room.remove(out.identity)
+        await call.ended(within=10)
         await out.room.delete()
+        await line.close()
 
     async def refused(self, number: int) -> None:
         """A call out to a busy line."""
