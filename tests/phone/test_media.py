@@ -28,7 +28,9 @@ async def test_tones_both_ways_in_each_codec(alice: Line, bob: Line, codec: str)
     assert heard.data["hz"] == pytest.approx(700, abs=3)
     # On a busy machine the first frames have gaps; later ones have not.
     assert other_heard.data["level_dbov"] == pytest.approx(-12, abs=5)
-    assert await other.level_in() == pytest.approx(-12, abs=1)
+    assert await other.level_in() == pytest.approx(
+        -12, abs=3
+    )  # of 20 ms: a frame that came late counts
     assert (await call.stats()).codec == codec
     assert codec in call.invite.body
     assert not any(c in call.invite.body for c in {"PCMU", "PCMA", "G722"} - {codec})
@@ -56,7 +58,7 @@ async def test_a_tone_stops_and_another_begins(talk: Talk) -> None:
     await other.hears_silence()
     await call.play_tone(1000, level_dbov=-20)
     await other.hears_tone(1000, at_least=0.2)
-    assert await other.level_in() == pytest.approx(-20, abs=1)
+    assert await other.level_in() == pytest.approx(-20, abs=3)
     with pytest.raises(DeadlineMissed, match="to hear 700 Hz"):
         await other.hears_tone(700, within=0.3)
     with pytest.raises(DeadlineMissed):
@@ -65,7 +67,7 @@ async def test_a_tone_stops_and_another_begins(talk: Talk) -> None:
     await other.hears_tone(1500)
     await other.hears_no_tone(1000, for_=0.3)
     assert len(other.tones()) == 1
-    assert await other.level_in() == pytest.approx(-12, abs=1)
+    assert await other.level_in() == pytest.approx(-12, abs=3)
     assert await call.level_out() == pytest.approx(-12, abs=0.5)
     await call.silence()
     await other.hears_silence(for_=0.4)
