@@ -146,5 +146,5 @@ async def test_without_free_rtp_ports_a_call_is_refused(side: Side) -> None:
     for call in calls:
         if call.responses(200):
             await call.answered()
-    assert finals[0] == 200
-    assert finals[-1] >= 400
+    # Which of the three gets the one port is not said.
+    assert sorted(status >= 400 for status in finals) == [False, True, True]
