@@ -53,6 +53,8 @@ class _Job:
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands: asyncio.Queue[tuple[str, list[Any]]] = asyncio.Queue()
         self._participant = ""
+        self._playing = False
+        self._player: asyncio.Task[None] | None = None
 
     def emit(self, name: str, /, **data: Any) -> None:
         job = self.context.job
@@ -113,11 +115,14 @@ class _Job:
         ]
 
         async def play() -> None:
-            while True:
-                for frame in frames:
-                    await source.capture_frame(frame)
+            # Not cancelled in mid-capture: see Peer._play.
+            position = 0
+            while self._playing:
+                await source.capture_frame(frames[position])
+                position = (position + 1) % len(frames)
 
-        self._spawn(play())
+        self._playing = True
+        self._player = asyncio.create_task(play())
 
     def _on_track(self, track: rtc.Track, _: Any, who: rtc.RemoteParticipant) -> None:
         kind = "audio" if track.kind == rtc.TrackKind.KIND_AUDIO else "video"
@@ -155,6 +160,9 @@ class _Job:
             self.context.shutdown(name)
 
     async def _shut_down(self, reason: str) -> None:
+        self._playing = False
+        if self._player is not None:
+            await asyncio.wait({self._player}, timeout=1.0)
         for task in tuple(self._tasks):
             task.cancel()
         self.emit("job.ended", reason=reason)

@@ -42,6 +42,7 @@ class Peer:
         self._tone_task: asyncio.Task[None] | None = None
         self._source: rtc.AudioSource | None = None
         self._frames: list[rtc.AudioFrame] = []
+        self._playing = False
         self._attach()
 
     # --- events ----------------------------------------------------------------------------
@@ -131,6 +132,7 @@ class Peer:
 
     async def leave(self) -> None:
         """Leave the room; safe to call twice."""
+        await self._stop_playing()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -162,24 +164,31 @@ class Peer:
             self._publication = await self.rtc.local_participant.publish_track(track, options)
             self._record("published", self.identity, hz=hz)
         if self._tone_task is None:
+            self._playing = True
             self._tone_task = self._spawn(self._play(self._source))
 
     async def unpublish(self) -> None:
         """Take the track back."""
-        if self._tone_task is not None:
-            self._tone_task.cancel()
-            self._tone_task = None
+        await self._stop_playing()
         if self._publication is not None:
             await self.rtc.local_participant.unpublish_track(self._publication.sid)
             self._publication = None
 
     async def _play(self, source: rtc.AudioSource | None) -> None:
         assert source is not None
-        # One task for all tones: a capture that is cancelled half-way breaks the source.
+        # Never cancelled: a capture that is cut short breaks the source, and can make the SDK's
+        # native half hang when the source is closed.
         position = 0
-        while True:
+        while self._playing:
             await source.capture_frame(self._frames[position])
             position = (position + 1) % len(self._frames)
+
+    async def _stop_playing(self) -> None:
+        """Let the frame that is being captured go out, and end."""
+        task, self._tone_task = self._tone_task, None
+        self._playing = False
+        if task is not None:
+            await asyncio.wait({task}, timeout=1.0)
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
         detector = ToneDetector(_RATE)
