@@ -15,26 +15,35 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from rich.table import Table
 from run import Bench, console, running
 
-from sandbox import Sandbox
+from sandbox import Line, Sandbox
 from sandbox.stack.process import descendants
 
 # A BYE or CANCEL that is not answered is repeated for 32 s.
 SETTLED_WITHIN = 45.0
+# WebRTC takes a connection down that far after its peer is gone.
+QUIET = 12.0
 WARM_UP = 20
 PEER_TONE = 700
+LINES = 4
+CALLS_PER_LINE = 8
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What the SIP service holds at one moment."""
+    """What the SIP service holds at one moment.
+
+    The connections to Redis are a pool, which grows with the calls at once, and are no descriptors.
+    """
 
     goroutines: int
     descriptors: int
+    redis_pool: int
     udp_sockets: int
     active: int
     memory_mb: int
@@ -61,10 +70,13 @@ async def usage(bench: Bench, pid: int) -> Usage:
         values = re.findall(rf"(?m)^{name}(?:\{{.*\}})? (\S+)$", text)
         return round(sum(float(value) for value in values))
 
+    pids = [pid, *descendants(pid)]
+    redis = connections_to(bench.stack.endpoints.redis_address, pids)
     return Usage(
         metric("go_goroutines"),
-        metric("process_open_fds"),
-        udp_sockets([pid, *descendants(pid)]),
+        metric("process_open_fds") - redis,
+        redis,
+        udp_sockets(pids),
         metric("livekit_sip_calls_active"),
         metric("process_resident_memory_bytes") // 2**20,
     )
@@ -72,23 +84,43 @@ async def usage(bench: Bench, pid: int) -> Usage:
 
 def udp_sockets(pids: list[int]) -> int:
     """How many UDP sockets the processes have open."""
+    inodes = {line[9] for table in ("udp", "udp6") for line in socket_table(table)}
+    return len(inodes & sockets_of(pids))
+
+
+def connections_to(address: str, pids: list[int]) -> int:
+    """How many TCP connections the processes have to the port of `address`."""
+    port = f":{int(address.rpartition(':')[2]):04X}"
+    inodes = {
+        line[9]
+        for table in ("tcp", "tcp6")
+        for line in socket_table(table)
+        if line[2].endswith(port)
+    }
+    return len(inodes & sockets_of(pids))
+
+
+def socket_table(name: str) -> list[list[str]]:
+    """The lines of /proc/net/`name`; field 2 is the remote address, field 9 the inode."""
+    return [line.split() for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+
+
+def sockets_of(pids: list[int]) -> set[str]:
+    """The inodes of all sockets of the processes."""
     inodes = set()
-    for table in ("udp", "udp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            inodes.add(line.split()[9])
-    count = 0
     for pid in pids:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             try:
                 target = str(entry.readlink())
             except OSError:
                 continue
-            count += target.startswith("socket:[") and target[8:-1] in inodes
-    return count
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    return inodes
 
 
 async def settle(bench: Bench, pid: int, start: Usage | None) -> tuple[Usage, float]:
-    """Wait until it is as at `start`, or, without one, until nothing changes for 3 s."""
+    """Wait until it is as at `start`, or, without one, until nothing changes any more."""
     began = time.perf_counter()
     last, since = await usage(bench, pid), began
     while time.perf_counter() - began < SETTLED_WITHIN:
@@ -99,7 +131,7 @@ async def settle(bench: Bench, pid: int, start: Usage | None) -> tuple[Usage, fl
         if (now.goroutines, now.descriptors) != (last.goroutines, last.descriptors):
             since = time.perf_counter()
         last = now
-        if start is None and time.perf_counter() - since > 3 and now.active == 0:
+        if start is None and time.perf_counter() - since > QUIET and now.active == 0:
             break
     return last, time.perf_counter() - began
 
@@ -109,6 +141,8 @@ class Calls:
 
     def __init__(self, box: Sandbox) -> None:
         self.box = box
+        #: Lines that answer, each with a trunk to it, and in one call at a time.
+        self.free: asyncio.Queue[tuple[Line, Any, int]] = asyncio.Queue()
         self.outcomes: Counter[str] = Counter()
 
     async def prepare(self) -> None:
@@ -117,9 +151,18 @@ class Calls:
         assert self.answered.room is not None
         await self.answered.room.join(tone=PEER_TONE)
         self.alone = await self.box.inbound()
+        for _ in range(LINES):
+            await self.open_line()
         self.busy = await self.box.phone.line()
         await self.busy.rejects(486)
         self.busy_trunk = await self.box.outbound_trunk(self.busy.address)
+
+    async def open_line(self) -> None:
+        """Another line that answers."""
+        line = await self.box.phone.line()
+        await line.answers()
+        trunk = await self.box.outbound_trunk(line.address, numbers=["+15550001"])
+        self.free.put_nowait((line, trunk, CALLS_PER_LINE))
 
     async def one(self, number: int) -> None:
         """One call; its kind goes by its number."""
@@ -147,17 +190,21 @@ class Calls:
 
     async def placed(self, number: int) -> None:
         """A call out that is answered; the participant is removed."""
-        line = await self.box.phone.line()  # of its own: a line has four calls at the most
-        await line.answers()
-        trunk = await self.box.outbound_trunk(line.address)
-        out = await self.box.call_out(
-            trunk, line.number, wait=True, ringing_timeout=5, participant_identity=f"out-{number}"
-        )
-        call = await line.incoming(within=5)
-        await out.room.remove(out.identity)
-        await call.ended(within=10)
-        await out.room.delete()
-        await line.close()
+        line, trunk, left = await self.free.get()
+        try:
+            out = await self.box.call_out(
+                trunk, line.number, wait=True, ringing_timeout=5, participant_identity=f"o-{number}"
+            )
+            call = await line.incoming(within=5)
+            await out.room.remove(out.identity)
+            await call.ended(within=10)
+            await out.room.delete()
+        finally:
+            if left > 1:
+                self.free.put_nowait((line, trunk, left - 1))
+            else:
+                await line.close()
+                await self.open_line()
 
     async def refused(self, number: int) -> None:
         """A call out to a busy line."""
@@ -205,6 +252,7 @@ async def main() -> int:
             for label, field in (
                 ("goroutines", "goroutines"),
                 ("descriptors", "descriptors"),
+                ("connections to Redis, besides", "redis_pool"),
                 ("UDP sockets", "udp_sockets"),
                 ("calls active", "active"),
                 ("resident memory, MB", "memory_mb"),

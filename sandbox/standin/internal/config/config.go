@@ -77,6 +77,7 @@ type Config struct {
 
 	HealthPort     int `yaml:"health_port"`
 	PrometheusPort int `yaml:"prometheus_port"`
+	PprofPort      int `yaml:"pprof_port"`
 
 	SIPPort            int           `yaml:"sip_port"`
 	SIPPortListen      int           `yaml:"sip_port_listen"`
@@ -113,7 +114,7 @@ type Config struct {
 // accepted are keys of livekit-sip that mean nothing to the stand-in. They are
 // remarked on at debug level only: a file made for the real one is no mistake.
 var accepted = map[string]bool{
-	"pprof_port": true, "outbound_route_headers": true, "tls": true, "local_net": true,
+	"outbound_route_headers": true, "tls": true, "local_net": true,
 	"media_use_external_ip": true, "enable_jitter_buffer": true, "enable_jitter_buffer_prob": true,
 	"jaeger_url": true, "experimental": true, "max_active_calls": true, "sip_trunk_ids": true,
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -195,7 +196,11 @@ func (s *Service) health(w http.ResponseWriter, _ *http.Request) {
 
 // serveHTTP starts the health endpoint and the metrics.
 func (s *Service) serveHTTP() error {
-	for port, h := range map[int]http.Handler{s.cfg.HealthPort: http.HandlerFunc(s.health), s.cfg.PrometheusPort: s.metrics.Handler()} {
+	prof := http.NewServeMux()
+	prof.HandleFunc("/debug/pprof/", pprof.Index)
+	prof.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	prof.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	for port, h := range map[int]http.Handler{s.cfg.PprofPort: prof, s.cfg.HealthPort: http.HandlerFunc(s.health), s.cfg.PrometheusPort: s.metrics.Handler()} {
 		if port == 0 {
 			continue
 		}
