@@ -91,12 +91,8 @@ def udp_sockets(pids: list[int]) -> int:
 def connections_to(address: str, pids: list[int]) -> int:
     """How many TCP connections the processes have to the port of `address`."""
     port = f":{int(address.rpartition(':')[2]):04X}"
-    inodes = {
-        line[9]
-        for table in ("tcp", "tcp6")
-        for line in socket_table(table)
-        if line[2].endswith(port)
-    }
+    lines = socket_table("tcp") + socket_table("tcp6")
+    inodes = {line[9] for line in lines if line[2].endswith(port)}
     return len(inodes & sockets_of(pids))
 
 

@@ -245,7 +245,27 @@ func (r *Room) Publish() error {
 	_, err = r.room.LocalParticipant.PublishTrack(track, &lksdk.TrackPublicationOptions{
 		Name: r.p.Identity, Source: livekit.TrackSource_MICROPHONE,
 	})
+	r.mu.Lock()
+	left := r.left
+	r.mu.Unlock()
+	if err != nil || left {
+		r.stopSenders()
+	}
 	return err
+}
+
+// stopSenders ends what WebRTC's own end may have missed: a sender that came
+// just as the connection was closed, and that the SDK reads from for ever.
+func (r *Room) stopSenders() {
+	pc := r.room.LocalParticipant.GetPublisherPeerConnection()
+	if pc == nil {
+		return
+	}
+	for _, s := range pc.GetSenders() {
+		if err := s.Stop(); err != nil {
+			r.log.Debug("sender not stopped", "err", err)
+		}
+	}
 }
 
 // WriteOpus sends one frame of FrameDuration. Before Publish it does nothing.
