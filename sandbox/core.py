@@ -57,7 +57,7 @@ class Sandbox:
         self._prefix = f"sbx-{secrets.token_hex(3)}"
         self._rooms: list[Room] = []
         self._agents: list[Agent] = []
-        self.phone = Switchboard(phone, self.endpoints, self._numbers)
+        self.phone = Switchboard(phone, self.endpoints, self._numbers, name)
         self.mark = self.timeline.mark()
         self.timeline.record("test", "test.started", test=name)
 

@@ -22,11 +22,13 @@ from sandbox.stack.run_dir import claim_run_dir
 from sandbox.stack.stack import Stack
 from sandbox.telephony.tracing import api_client
 from sandbox.timeline import Timeline
+from sandbox.trace.artifacts import MODES, Artifacts
 from sandbox.trace.failure import failure_sections
 
 _COVERAGE = pytest.StashKey[ApiCoverage]()
 _SANDBOX = pytest.StashKey[Sandbox]()
 _COUNTS = pytest.StashKey[dict[str, int]]()
+_ARTIFACTS = pytest.StashKey[Artifacts]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,6 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="print which fields of the SIP API the run used ('missing': and which it did not)",
     )
     group.addoption(
+        "--sandbox-trace",
+        choices=MODES,
+        default="retain-on-failure",
+        help="whose report is kept: everybody's, nobody's, or that of failing tests (the default)",
+    )
+    group.addoption(
         "--sandbox-keep",
         action="store_true",
         help="keep the logs of a run in which every test passed",
@@ -70,6 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.stash[_COUNTS] = {}
     config.stash[_COVERAGE] = ApiCoverage()
+    config.stash[_ARTIFACTS] = Artifacts(config)
+    config.pluginmanager.register(config.stash[_ARTIFACTS], "sandbox-artifacts")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_Merge(config), "sandbox-coverage-merge")
 
@@ -251,16 +261,23 @@ async def sandbox(
 
     Whatever the scenario made is taken down behind it; what could not be fails it.
     """
+    artifacts = request.config.stash[_ARTIFACTS]
     phone = await _phone_holder.get()
+    phone.capture = artifacts.captures
+    artifacts.begin(request.node, sandbox_stack.timeline, sandbox_stack.endpoints)
     box = Sandbox(sandbox_stack, _api, phone, _agent_host, request.node.name)
     request.node.stash[_SANDBOX] = box
     yield box
+    failed = True
     try:
         await box.close()
+        failed = False
     except PhoneError:
         # The phone is gone: the test has failed by it already, and the next gets a new one.
         if not phone.closed:
             raise
+    finally:
+        await artifacts.settle(request.node, failed=failed)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

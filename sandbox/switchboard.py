@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sandbox.phone.call import Call
 from sandbox.phone.client import Line, Phone
+from sandbox.phone.link import header_list
 from sandbox.stack.endpoints import Endpoints
 from sandbox.telephony.inbound import Inbound
 from sandbox.telephony.numbers import NumberBlock
 
 __all__ = ["Switchboard"]
+
+_TEST_HEADER = "X-Sandbox-Test"
 
 
 class Switchboard:
@@ -20,8 +24,12 @@ class Switchboard:
         phone: the client underneath.
     """
 
-    def __init__(self, phone: Phone, endpoints: Endpoints, numbers: NumberBlock) -> None:
+    def __init__(
+        self, phone: Phone, endpoints: Endpoints, numbers: NumberBlock, test: str = ""
+    ) -> None:
         self.phone = phone
+        #: The value of X-Sandbox-Test on the INVITEs of `dial`; none is sent if it is empty.
+        self.test = re.sub(r"[^\x21-\x7e]+", "_", test)[:120]
         self._endpoints = endpoints
         self._numbers = numbers
 
@@ -39,6 +47,9 @@ class Switchboard:
     ) -> Call:
         """Call a number; returns when the INVITE is on its way.
 
+        The INVITE carries the test's name as X-Sandbox-Test, so that a call is found in the logs
+        and the captures of a deployment that others use too.
+
         Args:
             target: what `Sandbox.inbound` made, a number, or a SIP URI.
             caller: the From user; a fresh number by default.
@@ -50,6 +61,11 @@ class Switchboard:
         uri = str(target)
         if not uri.startswith(("sip:", "sips:", "tel:")):
             uri = f"sip:{uri}@{self._endpoints.sip_address}"
+        if self.test:
+            headers = header_list(options.pop("headers", None))
+            if all(name.lower() != _TEST_HEADER.lower() for name, _ in headers):
+                headers.append((_TEST_HEADER, self.test))
+            options["headers"] = headers
         return await self.phone.dial(
             uri, caller=self._numbers.take() if caller is None else caller, **options
         )

@@ -24,6 +24,7 @@ class Phone:
     Attributes:
         timeline: where its events go, with source `phone`.
         link: the connection underneath.
+        capture: whether lines made from now on keep the media of their calls for a trace.
     """
 
     def __init__(self, link: Link, timeline: Timeline) -> None:
@@ -32,6 +33,7 @@ class Phone:
         self._lines: dict[str, Line] = {}
         self._calls: dict[str, Call] = {}
         self._next_number = 1
+        self.capture = False
 
     @classmethod
     async def connect(
@@ -156,7 +158,13 @@ class Phone:
         answer = await self.link.ask(
             "POST",
             "/lines",
-            protocol.OpenLine(number=number, codecs=list(codecs), keep_udp=keep_udp, srtp=srtp),
+            protocol.OpenLine(
+                number=number,
+                codecs=list(codecs),
+                keep_udp=keep_udp,
+                srtp=srtp,
+                capture=self.capture,
+            ),
         )
         line = Line(self, answer["line"], number, answer["address"])
         self._lines[line.id] = line

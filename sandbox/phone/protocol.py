@@ -67,12 +67,14 @@ class OpenLine(Request):
         codecs: what it offers and accepts, in order of preference.
         keep_udp: whether a large request stays on UDP.
         srtp: SDES keys in its SDP (RFC 4568).
+        capture: whether the packets and the audio of its calls are kept for a trace.
     """
 
     number: str
     codecs: list[str] = field(default_factory=lambda: ["PCMU", "PCMA", "G722"])
     keep_udp: bool = True
     srtp: Srtp = "off"
+    capture: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

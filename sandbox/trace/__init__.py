@@ -1,1 +1,1 @@
-"""The timeline, made readable: ladders, timings, the verdict of a failing test."""
+"""The timeline, made readable: ladders, timings, the verdict and the report of a test."""

@@ -91,7 +91,7 @@ class Leg:
         self.id = call
         self.line = line
         self.sip_call_id = ""
-        self.media = Media(line, self.tell)
+        self.media = Media(line, self.tell, call)
         self.heard_dtmf = DtmfReceiver(self.tell)
         self._dtmf = DtmfSender(line.loop, self._send_digit)
         self._by = ""

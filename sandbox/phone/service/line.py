@@ -71,6 +71,7 @@ class Line:
         self._config: Any = None
         self._account: _Account | None = None
         self._options: dict[str, int] = {}
+        self.capture = False
         self._codecs: list[str] = []
         self._credentials = ("*", "", "")
         self._challenge: Challenge | None = None
@@ -172,12 +173,21 @@ class Line:
             self.loop.call_soon(self.loop.stop)
             return
         self._when_empty = self.loop.stop
-        self.loop.call_later(within, self.loop.stop)
+        self.loop.call_later(within, self._give_up)
+
+    def _give_up(self) -> None:
+        """The other side does not let the calls end; what was captured is kept all the same."""
+        for leg in self.legs.values():
+            leg.media.close()
+        self.loop.stop()
 
     # --- the account -------------------------------------------------------------------------
 
     def _open(self, request: protocol.OpenLine) -> None:
         self.number = request.number
+        self.capture = request.capture
+        if request.capture:
+            self._packets = pjsua_c.PacketTap(self._packet)
         self._options = {
             "use_srtp": _SRTP[request.srtp],
             "srtp_secure_signaling": 0,
@@ -304,6 +314,12 @@ class Line:
         self.add(leg)
         leg.arrived(message)
 
+    def _packet(self, pjsip_id: int, sent: bool, rtcp: bool, peer: bytes, data: bytes) -> None:
+        """An RTP or RTCP packet of PJSIP's call `pjsip_id`."""
+        for leg in self.legs.values():
+            if leg.media.capture is not None and leg.call.id == pjsip_id:
+                leg.media.capture.packet(sent, rtcp, peer, data)
+
     # --- messages ----------------------------------------------------------------------------
 
     def _message(self, message: pjsua_c.Message) -> bool:
@@ -331,6 +347,7 @@ class Line:
             raw=raw,
             transport=message.transport,
             peer=message.peer,
+            local=f"{self.host}:{self.port}",
             line=self.name,
         )
         if parsed is None or swallow:

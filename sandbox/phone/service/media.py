@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.phone import protocol
 from sandbox.phone.service import pjsua_c
+from sandbox.phone.service.capture import Capture
 from sandbox.phone.service.sound import Ear, Recorder, Voice, read_wav
 from sandbox.phone.service.worker import Refused
 
@@ -28,8 +29,10 @@ _COUNTERS = (
 class Media:
     """What a call plays, hears and counts."""
 
-    def __init__(self, line: Line, tell: Callable[..., None]) -> None:
+    def __init__(self, line: Line, tell: Callable[..., None], call: str) -> None:
         self._line = line
+        self._call = call
+        self.capture = Capture() if line.capture else None
         self._tell = tell
         self.voice = Voice()
         self.ear = Ear(lambda name, data: tell(name, **data))
@@ -75,6 +78,8 @@ class Media:
         port.play(played)
         if self._recorder is not None:
             self._recorder.add(heard, played, port.rate)
+        if self.capture is not None:
+            self.capture.frame(heard, played, port.rate)
 
     def codec(self) -> dict[str, Any]:
         """What was negotiated; empty without a stream."""
@@ -189,3 +194,7 @@ class Media:
         """The call is over."""
         self._leave_stream()
         self._stop_recording()
+        capture, self.capture = self.capture, None
+        if capture is not None:
+            files = capture.write(self._line.directory / f"trace-{self._call}")
+            self._tell("media.captured", **files)

@@ -123,6 +123,7 @@ async def test_q06_what_does_include_headers_include(sandbox: Sandbox) -> None:
 
     (S-ASK-03)
     """
+    sandbox.phone.test = ""  # or X-Sandbox-Test would be one more
     keys: list[set[str]] = []
     for option in (0, 1, 2):
         number = await sandbox.inbound(include_headers=option)

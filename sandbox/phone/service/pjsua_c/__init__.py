@@ -26,10 +26,12 @@ from sandbox.phone.service.pjsua_c.stats import (
     stream_info,
     stream_stats,
 )
+from sandbox.phone.service.pjsua_c.transport import PacketTap
 
 __all__ = [
     "CommandSocket",
     "Message",
+    "PacketTap",
     "PjError",
     "StaleHeaders",
     "StreamInfo",
