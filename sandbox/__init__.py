@@ -10,9 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox.agents.worker import Agent, Caller, Job
+    from sandbox.agents.jobs import Caller, Job, Worker
+    from sandbox.agents.process import AgentProcess
+    from sandbox.agents.worker import Agent
     from sandbox.core import Sandbox
     from sandbox.errors import (
+        AgentError,
         CallFailed,
         DeadlineMissed,
         LeakError,
@@ -38,15 +41,17 @@ if TYPE_CHECKING:
 # Loaded when first used: `sandbox --help` and a plain pytest run need not import LiveKit's SDKs.
 _HOMES = {
     "Agent": "sandbox.agents.worker",
+    "AgentError": "sandbox.errors",
+    "AgentProcess": "sandbox.agents.process",
     "Call": "sandbox.phone.call",
     "CallFailed": "sandbox.errors",
-    "Caller": "sandbox.agents.worker",
+    "Caller": "sandbox.agents.jobs",
     "Credentials": "sandbox.phone.client",
     "DeadlineMissed": "sandbox.errors",
     "Endpoints": "sandbox.stack.endpoints",
     "Event": "sandbox.timeline",
     "Inbound": "sandbox.telephony.inbound",
-    "Job": "sandbox.agents.worker",
+    "Job": "sandbox.agents.jobs",
     "LeakError": "sandbox.errors",
     "Line": "sandbox.phone.client",
     "OutboundCall": "sandbox.telephony.outbound",
@@ -64,10 +69,13 @@ _HOMES = {
     "Switchboard": "sandbox.switchboard",
     "Timeline": "sandbox.timeline",
     "UsageError": "sandbox.errors",
+    "Worker": "sandbox.agents.jobs",
 }
 
 __all__ = [
     "Agent",
+    "AgentError",
+    "AgentProcess",
     "Call",
     "CallFailed",
     "Caller",
@@ -94,6 +102,7 @@ __all__ = [
     "Switchboard",
     "Timeline",
     "UsageError",
+    "Worker",
 ]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
 
 from google.protobuf.message import Message
 from livekit import api
 
+from sandbox.agents.order import order_for
+from sandbox.agents.process import AgentProcess
 from sandbox.agents.protocol import Behaviour
 from sandbox.agents.worker import Agent, AgentHost
 from sandbox.errors import LeakError
@@ -56,7 +59,7 @@ class Sandbox:
         self._numbers = NumberBlock()
         self._prefix = f"sbx-{secrets.token_hex(3)}"
         self._rooms: list[Room] = []
-        self._agents: list[Agent] = []
+        self._agents: list[Agent | AgentProcess] = []
         self.phone = Switchboard(phone, self.endpoints, self._numbers, name)
         self.mark = self.timeline.mark()
         self.timeline.record("test", "test.started", test=name)
@@ -310,23 +313,74 @@ class Sandbox:
 
     # --- agents ----------------------------------------------------------------------------
 
-    async def agent(self, name: str | None = None, **behaviour: Any) -> Agent:
-        """Start and register an agent worker of the sandbox's own.
+    @overload
+    async def agent(self, *, name: str | None = None, **behaviour: Any) -> Agent: ...
+
+    @overload
+    async def agent(
+        self,
+        what: str | Path | Callable[..., Any] | object,
+        *,
+        name: str | None = None,
+        fast: bool | None = None,
+        reuse: bool = True,
+        env: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = ("start",),
+        executor: str = "",
+        load_limit: bool = False,
+        python: str | Path | None = None,
+        within: float = 60.0,
+    ) -> AgentProcess: ...
+
+    async def agent(
+        self,
+        what: Any = None,
+        *,
+        name: str | None = None,
+        reuse: bool = True,
+        within: float = 60.0,
+        **options: Any,
+    ) -> Agent | AgentProcess:
+        """Run an agent and wait until livekit-server has registered its worker.
+
+        Without `what` it is the sandbox's own, which answers with a tone: the options are then
+        those of `Behaviour` (`tone`, `accept`, `raises`, `stays`, …), and the name a fresh one.
 
         Args:
-            name: its agent_name; a fresh one by default, "" for automatic dispatch.
-            behaviour: see `Behaviour`: `tone`, `accept`, `raises`, `stays`, ….
+            what: your agent: the path of its file, its entrypoint function, or its AgentServer
+                (or where either is: `file.py:name`). It runs unchanged, with LIVEKIT_URL,
+                _API_KEY and _API_SECRET of this stack.
+            name: the agent_name that it registers with instead of its own; "" for automatic
+                dispatch. A function has none of its own and is named after itself.
+            fast: fork it from a warm process, with its jobs in threads: 0.1 s instead of some
+                seconds. The default for functions and AgentServers; a file gets a fresh
+                interpreter and its own job executor, as in production.
+            reuse: keep its process for the next scenario that asks for the same; not if it has
+                no name, for it would take the rooms of every scenario.
+            env: environment variables, laid over those of this process.
+            arguments: the file's command line.
+            executor: `thread` or `process` instead of its own job executor.
+            load_limit: keep production's load limit, which refuses calls on a busy machine, and
+                its health port 8081.
+            python: the interpreter, if it is another.
+            within: seconds to be registered in.
+            options: those from `fast` on; or those of `Behaviour`.
 
         Raises:
-            DeadlineMissed: livekit-server did not list it in time.
+            AgentError: it ended, or was not registered in time; the end of its log is shown.
+            UsageError: there is no such file, or the function is not at its module's top.
         """
-        agent = Agent(
-            self._host,
-            f"{self._prefix}-agent-{len(self._agents)}" if name is None else name,
-            Behaviour(**behaviour),
-        )
+        if what is None:
+            label = f"{self._prefix}-agent-{len(self._agents)}" if name is None else name
+            own = Agent(self._host, label, Behaviour(**options))
+            self._agents.append(own)
+            await own.start()
+            return own
+        order = order_for(what, name=name, **options)
+        processes = self._host.processes
+        running = await processes.take(order, reuse=reuse, within=within)
+        agent = AgentProcess(processes, running, reuse=reuse)
         self._agents.append(agent)
-        await agent.start()
         return agent
 
     # --- the end ---------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox.agents.worker import AgentHost, Job
+from sandbox.agents.jobs import Job
+from sandbox.agents.worker import AgentHost
 from sandbox.core import Sandbox
 from sandbox.phone.client import Phone
 from sandbox.stack.options import StackOptions
@@ -95,7 +96,7 @@ async def _call(stack: Stack, console: Console, steps: _Steps) -> None:
         box = Sandbox(stack, client, phone, host, "demo")
         try:
             steps.title("Set-up")
-            agent = await box.agent("order-desk")
+            agent = await box.agent(name="order-desk")
             steps.done("agent worker order-desk registered (livekit-agents)")
             number = await box.inbound(
                 headers_to_attributes={"X-Order-Id": "order.id"},

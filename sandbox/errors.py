@@ -3,6 +3,7 @@
 SandboxError
 ├── SetupError            a part is missing or could not be built on this machine
 ├── StackError            a part of the stack did not start, or died
+├── AgentError            an agent under test crashed, raised, or refused a job
 ├── PhoneError            the phone service refused a request, or crashed
 ├── DeadlineMissed        an expected event did not come in time
 ├── CallFailed            a call ended in another way than the scenario asked for
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 __all__ = [
+    "AgentError",
     "CallFailed",
     "DeadlineMissed",
     "LeakError",
@@ -73,6 +75,10 @@ class SetupError(SandboxError):
 
 class StackError(SandboxError):
     """Raised when a part of the stack did not become ready, or died while in use."""
+
+
+class AgentError(SandboxError):
+    """Raised when an agent under test ended, raised, or refused a job that was waited for."""
 
 
 class PhoneError(SandboxError):

@@ -1,62 +1,34 @@
-"""An agent worker under test, as a scenario sees it: its jobs, what they saw, how they ended."""
+"""The sandbox's own agent: one process that runs its workers, and one of them in a scenario."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sandbox.agents.jobs import Job, Worker
 from sandbox.agents.protocol import Behaviour, decode, encode
+from sandbox.agents.running import AgentProcesses
 from sandbox.errors import StackError
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.process import Child, Reaper
 from sandbox.timeline import Event, Timeline
 
-__all__ = ["Agent", "AgentHost", "Caller", "Job"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """A participant as the agent saw it in its JobContext."""
-
-    identity: str
-    name: str
-    kind: str
-    metadata: str
-    attributes: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job as the agent saw it.
-
-    Attributes:
-        id: `AJ_…`.
-        room: the room's name.
-        metadata: of the dispatch (RoomAgentDispatch.metadata, or CreateDispatch's).
-        agent_name: the name it was dispatched by, "" for automatic dispatch.
-        room_metadata: of the room, when the job was made.
-        participant: the first participant the entrypoint saw; None if it did not wait for one.
-    """
-
-    id: str
-    room: str
-    metadata: str
-    agent_name: str
-    room_metadata: str
-    participant: Caller | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["Agent", "AgentHost"]
 
 
 class AgentHost:
-    """The process that runs the workers; one for a stack, started at the first agent."""
+    """The process that runs the workers; one for a stack, started at the first agent.
+
+    Attributes:
+        processes: the agents under test, which have processes of their own.
+    """
 
     def __init__(self, endpoints: Endpoints, timeline: Timeline) -> None:
+        self.processes = AgentProcesses(endpoints, timeline)
         self._endpoints = endpoints
         self._timeline = timeline
         self._child: Child | None = None
@@ -87,7 +59,7 @@ class AgentHost:
         async with self._lock:
             if self._child is not None and self._child.running:
                 return
-            await self.stop()
+            await self._stop_host()
             self._reaper = Reaper()
             # Each JobContext has a temporary folder, which a killed run would leave behind.
             self._temp.mkdir(exist_ok=True)
@@ -139,7 +111,10 @@ class AgentHost:
         return {"url": ends.livekit_url, "key": ends.api_key, "secret": ends.api_secret}
 
     async def stop(self) -> None:
-        """End the process and every worker in it."""
+        """End the process and every worker in it, and all agents under test."""
+        await asyncio.gather(self.processes.stop(), self._stop_host())
+
+    async def _stop_host(self) -> None:
         if self._child is not None:
             await self._child.stop(grace=0.5)
             self._child = None
@@ -153,21 +128,17 @@ class AgentHost:
             self._reaper = None
 
 
-class Agent:
-    """A registered worker; made by `Sandbox.agent`.
+class Agent(Worker):
+    """A worker of the sandbox's own, that answers with a tone; made by `Sandbox.agent`.
 
     Attributes:
-        name: the agent_name it registered with; "" takes automatic dispatches.
         tone: the frequency of its voice, in Hz.
     """
 
     def __init__(self, host: AgentHost, name: str, behaviour: Behaviour) -> None:
-        self.name = name
+        super().__init__(name, host.timeline, host.log)
         self.behaviour = behaviour
-        self._id = secrets.token_hex(4)
         self._host = host
-        self._timeline = host.timeline
-        self._mark = self._timeline.mark()
         self.running = False
 
     @property
@@ -201,105 +172,10 @@ class Agent:
             self._host.send({"op": "stop", "agent": self._id})
             await self._wait("worker.stopped", within, "the worker to stop")
 
-    def _mine(self, event: Event) -> bool:
-        return event.source == "agent" and event.data.get("agent") in (self._id, "")
-
-    async def _wait(
-        self,
-        name: str,
-        within: float,
-        expected: str,
-        match: Callable[[Event], bool] | None = None,
-    ) -> Event:
-        return await self._timeline.wait(
-            lambda e: self._mine(e) and e.name == name and (match is None or match(e)),
-            within=within,
-            expected=f"{expected} (agent {self.name or 'without a name'})",
-            since=self._mark,
-            about=self._mine,
-            unless=lambda e: (
-                e.name == "host.died"
-                or (self._mine(e) and e.name in ("host.error", "worker.stopped") and e.name != name)
-            ),
-        )
-
-    def jobs(self) -> list[str]:
-        """The ids of the jobs entered so far, in order."""
-        return [
-            event.data["job"]
-            for event in self._timeline.since(self._mark)
-            if self._mine(event) and event.name == "job.entered"
-        ]
-
-    async def job(self, *, number: int = 1, within: float = 5.0) -> Job:
-        """Wait for a job and for the participant that its entrypoint saw.
-
-        Args:
-            number: which job, counted from 1 in the order of their start.
-            within: seconds.
-
-        Raises:
-            DeadlineMissed: no job came, or it saw no participant.
-        """
-
-        def nth(event: Event) -> bool:
-            jobs = self.jobs()
-            return len(jobs) >= number and jobs[number - 1] == event.data["job"]
-
-        entered = await self._wait("job.entered", within, f"job number {number}", nth)
-        job_id = entered.data["job"]
-        caller = None
-        if self.behaviour.waits_for_participant and not self.behaviour.raises:
-            seen = await self._wait(
-                "job.participant",
-                within,
-                f"job {job_id} to see a participant",
-                lambda e: e.data["job"] == job_id,
-            )
-            caller = Caller(
-                **{k: seen.data[k] for k in ("identity", "name", "kind", "metadata", "attributes")}
-            )
-        return Job(
-            id=job_id,
-            room=entered.data["room"],
-            metadata=entered.data["metadata"],
-            agent_name=entered.data["agent_name"],
-            room_metadata=entered.data["room_metadata"],
-            participant=caller,
-            raw=entered.data,
-        )
-
-    async def job_ended(self, *, reason: str | None = None, within: float = 5.0) -> str:
-        """Wait until a job has ended; returns why.
-
-        Args:
-            reason: expect exactly this: the disconnect reason of the participant that left
-                (`CLIENT_INITIATED`, `ROOM_DELETED`, …), or what the shutdown was called with.
-            within: seconds.
-
-        Raises:
-            DeadlineMissed: no job ended, or none for this reason.
-        """
-        event = await self._wait(
-            "job.ended",
-            within,
-            "a job to end" + (f" with {reason}" if reason is not None else ""),
-            lambda e: reason is None or e.data["reason"] == reason,
-        )
-        return str(event.data["reason"])
-
-    async def event(self, name: str, *, within: float = 5.0, **data: Any) -> Event:
-        """Wait for a `job.…` event whose data has the given values.
-
-        Raises:
-            DeadlineMissed: it did not come.
-        """
-        return await self._wait(
-            name,
-            within,
-            f"{name} {data or ''}".strip(),
-            lambda e: all(e.data.get(k) == v for k, v in data.items()),
-        )
+    async def job(self, *, number: int = 1, within: float = 5.0, participant: bool = True) -> Job:
+        """As `Worker.job`; it waits for no participant where its behaviour is not to."""
+        sees = self.behaviour.waits_for_participant and not self.behaviour.raises
+        return await super().job(number=number, within=within, participant=participant and sees)
 
     async def hears_tone(
         self, hz: float, *, of: str | None = None, within: float = 5.0, tolerance_hz: float = 12.0
@@ -318,27 +194,6 @@ class Agent:
                 and (of is None or e.data["identity"] == of)
                 and abs(e.data["hz"] - hz) <= tolerance_hz
             ),
-        )
-
-    def digits(self) -> str:
-        """The DTMF digits received so far, by all jobs."""
-        return "".join(
-            event.data["digit"]
-            for event in self._timeline.since(self._mark)
-            if self._mine(event) and event.name == "job.dtmf"
-        )
-
-    async def dtmf(self, digits: str, *, within: float = 5.0) -> None:
-        """Wait until exactly `digits` have been received.
-
-        Raises:
-            DeadlineMissed: others came, or fewer.
-        """
-        await self._wait(
-            "job.dtmf",
-            within,
-            f"the DTMF digits {digits!r}",
-            lambda e: self.digits() == digits,
         )
 
     def _ask(self, job: Job | None, do: str, *args: Any) -> None:

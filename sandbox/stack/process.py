@@ -100,8 +100,9 @@ class Child:
         cwd: Path | None = None,
         pipe_stdin: bool = False,
         pipe_stdout: bool = False,
+        pipe_output: bool = False,
     ) -> Child:
-        """Start `command` with its output in `log`.
+        """Start `command` with its output in `log`, or where asked on a pipe (`pipe_output`: both).
 
         Raises:
             StackError: the program cannot be run.
@@ -114,8 +115,8 @@ class Child:
                 process = await asyncio.create_subprocess_exec(
                     *line,
                     stdin=asyncio.subprocess.PIPE if pipe_stdin else asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE if pipe_stdout else output,
-                    stderr=output,
+                    stdout=asyncio.subprocess.PIPE if pipe_stdout or pipe_output else output,
+                    stderr=asyncio.subprocess.STDOUT if pipe_output else output,
                     env={**os.environ, **(env or {})},
                     cwd=cwd,
                     start_new_session=True,

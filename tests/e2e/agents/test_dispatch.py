@@ -43,7 +43,7 @@ async def test_phone_and_agent_hear_each_other(sandbox: Sandbox, agent: Agent) -
 
 async def test_an_unnamed_worker_is_dispatched_by_itself(sandbox: Sandbox) -> None:
     """A worker without a name gets the job of every new room. (S-AGT-01)"""
-    agent = await sandbox.agent("")
+    agent = await sandbox.agent(name="")
     number = await sandbox.inbound()
     call = await sandbox.phone.dial(number)
     job = await agent.job()
