@@ -21,7 +21,7 @@ endif
 # In CI what failed is run once more, alone, so that one starved moment of a shared machine does not
 # hide the rest of the pipeline. It is said loudly: a pass then is a flake, and a flake is a bug.
 AGAIN = { [ "$$CI" = true ] && echo "== FAILED ONCE; again, alone (a pass now is a flake to be found):" && \
-  $(PYTEST) --last-failed --last-failed-no-failures none
+  $(PYTEST) --last-failed --last-failed-no-failures none --sandbox-output=test-results/again
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -101,6 +101,9 @@ fmt: ready ## format and mend what ruff can mend
 
 docs: ready ## make docs/answers.md and docs/coverage.md from the scenarios
 	@$(BIN)/python -m tests.docs.generate
+
+test-tools: ## install what only some tests want: Chromium (the report), tshark (the pcap)
+	@scripts/test-tools
 
 lock: ## remake the lock files (ARGS=--upgrade takes the newest releases)
 	@scripts/lock $(ARGS)

@@ -27,6 +27,7 @@ from sandbox.stack import registry
 from sandbox.stack.options import ENGINES, StackOptions
 from sandbox.stack.stack import Stack
 from sandbox.timeline import Event, Timeline
+from sandbox.trace.commands import bundle_command, show_trace_command
 
 __all__ = ["main"]
 
@@ -226,6 +227,8 @@ def doctor() -> None:
 
 
 main.add_command(explain_command)
+main.add_command(show_trace_command)
+main.add_command(bundle_command)
 
 
 if __name__ == "__main__":

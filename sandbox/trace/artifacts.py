@@ -8,9 +8,7 @@ the phone's memory of the call's packets and audio.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +20,10 @@ from sandbox.errors import DeadlineMissed
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.registry import is_alive, start_time
 from sandbox.timeline import Event, Timeline, now
+from sandbox.trace.folders import trace_folder
 from sandbox.trace.logs import log_sizes
 
-__all__ = ["MODES", "Artifacts", "trace_folder"]
+__all__ = ["MODES", "Artifacts"]
 
 MODES = ("on", "off", "retain-on-failure")
 
@@ -32,11 +31,14 @@ _SETTLE = 1.0  # seconds for the last captures to be told
 _OWNER = ".run"
 
 
-def trace_folder(output: Path, nodeid: str) -> Path:
-    """The folder of a test's trace: its name as a path, and a hash that tells namesakes apart."""
-    name = re.sub(r"[^A-Za-z0-9_.]+", "-", nodeid.replace(".py::", "-")).strip("-.")[-90:]
-    digest = hashlib.sha256(nodeid.encode()).hexdigest()[:6]
-    return output / f"{name.lstrip('-.')}-{digest}"
+@dataclass(frozen=True)
+class _Failure:
+    """How a test failed, and how many events there were: clean-up is no part of the cause."""
+
+    phase: str
+    error: pytest.ExceptionInfo[BaseException] | None
+    text: str
+    events: int
 
 
 @dataclass
@@ -48,7 +50,7 @@ class _Traced:
     mark: int
     sizes: dict[str, int]
     started: float = field(default_factory=now)
-    failed: tuple[str, pytest.ExceptionInfo[BaseException] | None, str] | None = None
+    failed: _Failure | None = None
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -106,7 +108,9 @@ class Artifacts:
         if traced is None:
             return report
         if report.failed and traced.failed is None:
-            traced.failed = (report.when or "", call.excinfo, report.longreprtext)
+            traced.failed = _Failure(
+                report.when or "", call.excinfo, report.longreprtext, len(traced.events)
+            )
             if not item.stash.get(_KEPT, False):
                 page = trace_folder(self._output, item.nodeid) / "report.html"
                 report.sections.append(("sandbox: report", str(page)))
@@ -148,7 +152,7 @@ class Artifacts:
         from sandbox.trace.record import write_trace
         from sandbox.trace.verdict import verdict
 
-        phase, error, text = traced.failed or ("", None, "")
+        failure = traced.failed or _Failure("", None, "", 0)
         folder = trace_folder(self._output, item.nodeid)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -157,9 +161,13 @@ class Artifacts:
         path, line, _ = item.reportinfo()
         doc = getattr(getattr(item, "function", None), "__doc__", "") or ""
         found = verdict(
-            error, path=Path(item.path), phase=phase, text=text, events=events,
+            failure.error,
+            path=Path(item.path),
+            phase=failure.phase,
+            text=failure.text,
+            events=events[: failure.events],
             version=traced.endpoints.server_version,
-        )  # fmt: skip
+        )
         test = {
             "name": item.name,
             "nodeid": item.nodeid,

@@ -112,6 +112,7 @@ _PLAIN: dict[str, tuple[int, int, str, Callable[[Event], str]]] = {
     "job.failed": (AGENT, AGENT, "failed: ", _data("error")),
     "job.ended": (AGENT, AGENT, "job ended ", _data("reason")),
     "test.step": (PHONE, AGENT, "", _data("text")),
+    "test.ended": (PHONE, AGENT, "the test has ended: clean-up", lambda e: ""),
     "line.crashed": (PHONE, PHONE, "the line crashed", lambda e: ""),
 }
 
@@ -151,11 +152,14 @@ def flow(events: Sequence[Event], call: CallIds) -> list[Step]:
                 Step(at=event.at, source=source, target=target, label=rung.label, kind="sip",
                      index=index)
             )  # fmt: skip
-        elif event.name == "test.step" or call.has(event):
+        elif event.name in ("test.step", "test.ended") or call.has(event):
             step = _step(event, index, kinds)
             if step is not None:
                 steps.append(step)
-    return sorted(steps, key=lambda step: step.at)
+    steps.sort(key=lambda step: step.at)
+    while steps and steps[-1].kind == "step" and steps[-1].label.startswith("the test has ended"):
+        steps.pop()
+    return steps
 
 
 # --- as text ----------------------------------------------------------------------------------

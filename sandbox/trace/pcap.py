@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sandbox.timeline import Event
 from sandbox.trace.packets import Packet
 
-__all__ = ["Frame", "call_frames", "pcapng"]
+__all__ = ["Frame", "call_frames", "pcapng", "read_frames"]
 
 _LINKTYPE_RAW = 101
 _UDP, _TCP = 17, 6
@@ -161,3 +161,23 @@ def pcapng(frames: Sequence[Frame], *, comment: str = "") -> bytes:
         body = struct.pack("<IIIII", 0, stamp >> 32, stamp & 0xFFFFFFFF, len(packet), len(packet))
         out.append(_block(6, body + packet))
     return b"".join(out)
+
+
+def read_frames(raw: bytes) -> Iterator[Frame]:
+    """The frames of a file that `pcapng` made."""
+    position = 0
+    while position + 12 <= len(raw):
+        kind, length = struct.unpack_from("<II", raw, position)
+        if kind == 6:
+            high, low, size = struct.unpack_from("<III", raw, position + 12)
+            packet = raw[position + 28 : position + 28 + size]
+            tcp = packet[9] == _TCP
+            source, target = struct.unpack_from(">HH", packet, 20)
+            yield Frame(
+                at=(high << 32 | low) / 1e6,
+                source=(str(ipaddress.IPv4Address(packet[12:16])), source),
+                target=(str(ipaddress.IPv4Address(packet[16:20])), target),
+                data=packet[40 if tcp else 28 :],
+                tcp=tcp,
+            )
+        position += length

@@ -147,7 +147,9 @@ def write_trace(
     folder.mkdir(parents=True, exist_ok=True)
     media = {call.id: _media(events, call.id) for call in join_calls(events)}
     worked_out = [e for call, (packets, _) in media.items() for e in gap_events(packets, call)]
-    events = sorted([*events, *worked_out], key=lambda event: event.at)
+    # Where the phone has put its files is no news of the call.
+    told = [event for event in events if event.name != "media.captured"]
+    events = sorted([*told, *worked_out], key=lambda event: event.at)
     calls = join_calls(events)
     names = {name for call in calls for name in call.names()}
     names |= {room_of(event) for event in events} - {""}

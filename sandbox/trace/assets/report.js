@@ -139,7 +139,9 @@ function callCard(call) {
 }
 
 // --- the timeline -----------------------------------------------------------------------------
-const state = { sources: new Set(SOURCES), call: "", text: "", sipOnly: false };
+const endAt = events.findIndex((e) => e.name === "test.ended");
+const isLate = (index) => endAt >= 0 && index > endAt;
+const state = { sources: new Set(SOURCES), call: "", text: "", sipOnly: false, late: true };
 const rows = [];
 const list = el("div", { class: "events", id: "events", role: "listbox", "aria-label": "Events", tabindex: "-1" });
 const shownCount = el("span", { class: "dim", id: "shown" });
@@ -150,7 +152,7 @@ const haystack = events.map((e) => `${e.name} ${JSON.stringify(e.data)}`.toLower
 function fillTimeline() {
   events.forEach((e, index) => {
     const row = el("button", { type: "button", role: "option", tabindex: "-1", "data-event": index,
-      class: `ev${e.name === "test.step" ? " testev" : ""}${isBad(e) ? " badev" : ""}`, style: { "--c": `var(--${sourceOf(e)}, var(--dim))` } },
+      class: `ev${e.name === "test.step" ? " testev" : ""}${isLate(index) ? " late" : ""}${isBad(e) ? " badev" : ""}`, style: { "--c": `var(--${sourceOf(e)}, var(--dim))` } },
       el("span", { class: "t" }, rel(e.at)), el("span", { class: "s" }, e.source), el("span", { class: "n" }, e.name), el("span", { class: "x" }, describe(e)));
     rows.push(row);
   });
@@ -160,7 +162,7 @@ function fillTimeline() {
 }
 function passes(index) {
   const e = events[index];
-  return state.sources.has(sourceOf(e)) && (!state.call || e.calls.includes(state.call)) && (!state.sipOnly || isSip(e)) && (!state.text || haystack[index].includes(state.text));
+  return state.sources.has(sourceOf(e)) && (!state.call || e.calls.includes(state.call)) && (!state.sipOnly || isSip(e)) && (state.late || !isLate(index)) && (!state.text || haystack[index].includes(state.text));
 }
 function applyFilters() {
   let shown = 0;
@@ -179,6 +181,7 @@ function timelineCard() {
   const chips = SOURCES.map((s) => [s, events.filter((e) => sourceOf(e) === s).length]).filter(([, n]) => n)
     .map(([s, n]) => chip(`source-${s}`, s, true, n, `--${s}`, (on) => on ? state.sources.add(s) : state.sources.delete(s)));
   const sip = chip("sip-only", "SIP only", false, null, null, (on) => { state.sipOnly = on; });
+  const late = events.some((e, i) => isLate(i)) ? chip("late", "clean-up", true, events.length - 1 - endAt, null, (on) => { state.late = on; }) : null;
   search.addEventListener("input", () => { state.text = search.value.toLowerCase(); applyFilters(); });
   callPick.addEventListener("change", () => { state.call = callPick.value; applyFilters(); });
   strip.addEventListener("click", (e) => {
@@ -188,7 +191,7 @@ function timelineCard() {
     events.forEach((ev, i) => { if (passes(i) && (best === null || Math.abs(ev.at - at) < Math.abs(events[best].at - at))) best = i; });
     if (best !== null) choose(best);
   });
-  return el("div", { class: "card" }, el("div", { class: "tools row" }, ...chips, sip, calls.length > 1 ? callPick : null, search, shownCount), strip, list, nothing);
+  return el("div", { class: "card" }, el("div", { class: "tools row" }, ...chips, sip, late, calls.length > 1 ? callPick : null, search, shownCount), strip, list, nothing);
 }
 function span() { const from = origin, to = events.length ? events[events.length - 1].at : from + 1; return [from, Math.max(to, from + 0.001)]; }
 function canvasFor(canvas) {

@@ -30,7 +30,7 @@ def sip(at: float, name: str, first: str, cseq: str = "1 INVITE", body: str = ""
     raw = (
         f"{first}\r\nVia: SIP/2.0/UDP 127.0.0.1:6000;rport;branch=z9hG4bK1\r\n"
         "From: <sip:+15550001111@127.0.0.1>;tag=a\r\nTo: <sip:+15550002222@127.0.0.1>\r\n"
-        f"Call-ID: cid-1\r\nCSeq: {cseq}\r\n{more}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
+        f"Call-ID: {'cid-1' if call == 'l1.1' else call}\r\nCSeq: {cseq}\r\n{more}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
     )
     data = {"raw": raw, "transport": "udp", "peer": "127.0.0.1:5060", "local": "127.0.0.1:6000",
             "line": "l1"}  # fmt: skip
@@ -133,11 +133,11 @@ def endpoints(run_dir: Path) -> Endpoints:
     )  # fmt: skip
 
 
-TEST = {
+TEST: dict[str, Any] = {
     "name": "test_x", "nodeid": "tests/test_x.py::test_x", "doc": "A story.", "file": "test_x.py",
     "line": 3, "started": T0, "outcome": "failed", "seconds": 2.2,
 }  # fmt: skip
-VERDICT = {
+VERDICT: dict[str, Any] = {
     "what": "expected a 486, got 200", "where": {"file": "tests/test_x.py", "line": 9,
     "text": "await call.rejected(486)"}, "phase": "call", "seen": ["-> INVITE"],
     "cause": "the rule let it in", "fix": "take the rule away",
