@@ -30,7 +30,8 @@ def sip(at: float, name: str, first: str, cseq: str = "1 INVITE", body: str = ""
     raw = (
         f"{first}\r\nVia: SIP/2.0/UDP 127.0.0.1:6000;rport;branch=z9hG4bK1\r\n"
         "From: <sip:+15550001111@127.0.0.1>;tag=a\r\nTo: <sip:+15550002222@127.0.0.1>\r\n"
-        f"Call-ID: {'cid-1' if call == 'l1.1' else call}\r\nCSeq: {cseq}\r\n{more}{kind}Content-Length: {len(body)}\r\n\r\n{body}"
+        f"Call-ID: {'cid-1' if call == 'l1.1' else call}\r\nCSeq: {cseq}\r\n{more}{kind}"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
     )
     data = {"raw": raw, "transport": "udp", "peer": "127.0.0.1:5060", "local": "127.0.0.1:6000",
             "line": "l1"}  # fmt: skip
