@@ -31,7 +31,6 @@ QUIET = 12.0
 WARM_UP = 20
 PEER_TONE = 700
 LINES = 4
-CALLS_PER_LINE = 8
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Calls:
     def __init__(self, box: Sandbox) -> None:
         self.box = box
         #: Lines that answer, each with a trunk to it, and in one call at a time.
-        self.free: asyncio.Queue[tuple[Line, Any, int]] = asyncio.Queue()
+        self.free: asyncio.Queue[tuple[Line, Any]] = asyncio.Queue()
         self.outcomes: Counter[str] = Counter()
 
     async def prepare(self) -> None:
@@ -148,17 +147,13 @@ class Calls:
         await self.answered.room.join(tone=PEER_TONE)
         self.alone = await self.box.inbound()
         for _ in range(LINES):
-            await self.open_line()
+            line = await self.box.phone.line()
+            await line.answers()
+            trunk = await self.box.outbound_trunk(line.address, numbers=["+15550001"])
+            self.free.put_nowait((line, trunk))
         self.busy = await self.box.phone.line()
         await self.busy.rejects(486)
         self.busy_trunk = await self.box.outbound_trunk(self.busy.address)
-
-    async def open_line(self) -> None:
-        """Another line that answers."""
-        line = await self.box.phone.line()
-        await line.answers()
-        trunk = await self.box.outbound_trunk(line.address, numbers=["+15550001"])
-        self.free.put_nowait((line, trunk, CALLS_PER_LINE))
 
     async def one(self, number: int) -> None:
         """One call; its kind goes by its number."""
@@ -186,7 +181,7 @@ class Calls:
 
     async def placed(self, number: int) -> None:
         """A call out that is answered; the participant is removed."""
-        line, trunk, left = await self.free.get()
+        line, trunk = await self.free.get()
         try:
             out = await self.box.call_out(
                 trunk, line.number, wait=True, ringing_timeout=5, participant_identity=f"o-{number}"
@@ -196,11 +191,7 @@ class Calls:
             await call.ended(within=10)
             await out.room.delete()
         finally:
-            if left > 1:
-                self.free.put_nowait((line, trunk, left - 1))
-            else:
-                await line.close()
-                await self.open_line()
+            self.free.put_nowait((line, trunk))
 
     async def refused(self, number: int) -> None:
         """A call out to a busy line."""

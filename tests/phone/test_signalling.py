@@ -33,6 +33,17 @@ async def test_a_call_is_answered_and_hung_up(alice: Line, bob: Line, transport:
     assert (await call.response_to("BYE")).status == 200
 
 
+async def test_a_line_takes_any_number_of_calls(alice: Line, bob: Line) -> None:
+    """PJSIP's four call numbers are used again and again, and no ended call touches a later one."""
+    await bob.answers()
+    for _ in range(40):
+        call = await alice.dial(bob.uri)
+        other = await bob.incoming()
+        await asyncio.gather(call.answered(), other.answered())
+        await other.hang_up()
+        await asyncio.gather(call.ended(), other.ended())
+
+
 async def test_the_callee_hangs_up(talk: Talk) -> None:
     call, other = talk
     await other.hang_up()

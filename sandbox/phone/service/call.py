@@ -101,9 +101,9 @@ class Leg:
         self._response_headers: set[str] = set()
         #: Takes each response to the INVITE: status and reason.
         self.progress: Callable[[int, str], None] = lambda status, reason: None
-        self.call = _Call(self, account, pjsip_id)
+        self.call: Any = _Call(self, account, pjsip_id)
         self.media.pjsip_call = self.call
-        self._transferee = Transferee(line, self.tell, lambda: int(self.call.id))
+        self._transferee = Transferee(line, self.tell, lambda: self.call.id if self.call else -1)
 
     def tell(self, name: str, **data: Any) -> None:
         """Tell an event of this call."""
@@ -333,6 +333,9 @@ class Leg:
     def _clean_up(self) -> None:
         self.media.close()
         self.line.remove(self)
+        # PJSIP gives the number of an ended call to a later one, and the binding's destructor hangs
+        # up whatever call has that number: the object goes now, not when the collector finds it.
+        self.call = self.media.pjsip_call = None
 
     def saw(self, message: SipMessage, wire: pjsua_c.Message) -> bool:
         """A message of this call passed the transport; True keeps it from PJSIP."""

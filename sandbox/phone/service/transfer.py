@@ -29,7 +29,7 @@ class Transferee:
         Args:
             line: the line of the call, which has the policy.
             tell: tells an event of the call.
-            pjsip_id: PJSIP's number of the call.
+            pjsip_id: PJSIP's number of the call; -1 once it has ended.
         """
         self._line = line
         self._tell = tell
@@ -71,6 +71,9 @@ class Transferee:
         self._tell("transfer.dialed", new_call=leg.id)
 
     def _notify(self, status: int, reason: str) -> None:
+        if self._pjsip_id() < 0:
+            self._tell("transfer.failed", reason="NOTIFY was not sent: the call has ended")
+            return
         state = "active;expires=60" if status < 200 else "terminated;reason=noresource"
         try:
             pjsua_c.send_request(
