@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SILENCE_DBOV", "Samples", "ToneDetector", "ToneEdge", "level_dbov", "sine"]
+__all__ = [
+    "SILENCE_DBOV",
+    "Samples",
+    "ToneDetector",
+    "ToneEdge",
+    "level_dbov",
+    "resample",
+    "sine",
+]
 
 Samples = npt.NDArray[np.int16]
 
@@ -53,6 +61,29 @@ def level_dbov(samples: Samples) -> float:
     wide = samples.astype(np.float32)
     power = float(np.dot(wide, wide)) / samples.size
     return _dbov(power)
+
+
+def resample(samples: Samples, rate: int, to: int) -> Samples:
+    """`samples` of `rate` as samples of `to` Hz.
+
+    Going down, what the lower rate cannot carry is taken out first (a windowed sinc of 64 taps of
+    the lower rate); then samples are interpolated linearly.
+    """
+    if rate == to or samples.size == 0:
+        return samples
+    wave = samples.astype(np.float32)
+    if to < rate:
+        half = 32 * rate // to
+        at = np.arange(-half, half + 1)
+        # 0.94: the filter is down by its full depth at the new rate's half.
+        cutoff = 0.94 * to / rate
+        taps = (np.sinc(cutoff * at) * np.blackman(at.size)).astype(np.float32)
+        taps /= float(np.sum(taps))
+        wave = np.convolve(wave, taps)[half : half + samples.size]
+    points = np.arange(round(samples.size * to / rate)) * rate / to
+    made = np.interp(points, np.arange(samples.size), wave)
+    result: Samples = np.clip(np.rint(made), -32768, 32767).astype(np.int16)
+    return result
 
 
 def _dbov(power: float) -> float:

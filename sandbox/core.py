@@ -11,6 +11,7 @@ from typing import Any, overload
 from google.protobuf.message import Message
 from livekit import api
 
+from sandbox import talk
 from sandbox.agents.order import order_for
 from sandbox.agents.process import AgentProcess
 from sandbox.agents.protocol import Behaviour
@@ -18,6 +19,7 @@ from sandbox.agents.worker import Agent, AgentHost
 from sandbox.errors import LeakError
 from sandbox.phone.call import Call
 from sandbox.phone.client import Credentials, Phone
+from sandbox.speech.voice import Voice
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.stack import Stack
 from sandbox.switchboard import Switchboard
@@ -33,6 +35,8 @@ from sandbox.telephony.tracing import sip_request
 from sandbox.timeline import Event, Timeline
 
 __all__ = ["Sandbox"]
+
+talk.use(Voice)
 
 
 class Sandbox:

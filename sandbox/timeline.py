@@ -16,7 +16,7 @@ from typing import Any
 
 from sandbox.errors import DeadlineMissed
 
-__all__ = ["Event", "Timeline", "now"]
+__all__ = ["Event", "Match", "Timeline", "now"]
 
 Match = Callable[["Event"], bool]
 

@@ -11,8 +11,8 @@ from sandbox.errors import CallFailed, DeadlineMissed, PhoneError
 from sandbox.phone import protocol
 from sandbox.phone.link import HeaderInput, header_list
 from sandbox.phone.message import SipMessage
-from sandbox.phone.progress import Progress
 from sandbox.phone.results import Ended, Recording, RtpStats
+from sandbox.phone.sounding import Sounding
 from sandbox.timeline import Event
 
 __all__ = ["Call", "Ended", "Recording", "RtpStats"]
@@ -22,7 +22,7 @@ def _absolute(path: str | Path) -> str:
     return os.path.abspath(path)
 
 
-class Call(Progress):
+class Call(Sounding):
     """A call of the phone, incoming or outgoing.
 
     Attributes:
@@ -32,9 +32,6 @@ class Call(Progress):
         remote_uri: the other side's URI.
         state: `calling`, `incoming`, `trying`, `ringing`, `early`, `answered` or `ended`.
     """
-
-    async def _ask(self, op: str, request: protocol.Request) -> Mapping[str, Any]:
-        return await self.phone.link.ask("POST", f"/calls/{self.id}/{op}", request)
 
     # --- answering ---------------------------------------------------------------------------
 

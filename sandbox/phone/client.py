@@ -86,6 +86,10 @@ class Phone:
     def _event(self, event: Event) -> None:
         if event.call:
             call = self.call(event.call)
+            if event.name == "media.audio":
+                # Fifty of these come in three seconds: they are no news for the timeline.
+                call.hear(event)
+                return
             call.learn(event)
             if event.name == "call.incoming" and call.line is not None:
                 call.line.arrived(call)

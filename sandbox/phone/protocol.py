@@ -20,7 +20,9 @@ __all__ = [
     "EndCall",
     "EndReason",
     "HeaderList",
+    "Listen",
     "OpenLine",
+    "PlaySamples",
     "PlayTone",
     "PlayWav",
     "Record",
@@ -247,6 +249,28 @@ class PlayWav(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlaySamples(Request):
+    """Play samples; the event `media.played` with their `id` tells their end.
+
+    Attributes:
+        id: a name for them.
+        rate: samples a second.
+        pcm: 16-bit little-endian mono PCM, in base64.
+    """
+
+    id: str
+    rate: int
+    pcm: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen(Request):
+    """Tell the audio of both directions as `media.audio` events, the last minute first; or stop."""
+
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record(Request):
     """Begin to record both directions, or stop."""
 
@@ -276,6 +300,8 @@ CALL_REQUESTS: Mapping[str, type[Request]] = {
     "dtmf": SendDtmf,
     "tone": PlayTone,
     "wav": PlayWav,
+    "samples": PlaySamples,
+    "listen": Listen,
     "record": Record,
     "stats": Simple,
     "levels": Simple,

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 from livekit import rtc
 
-from sandbox.audio import ToneDetector, sine
+from sandbox.audio import Samples, ToneDetector, resample
 from sandbox.errors import UsageError
-from sandbox.timeline import Event, Timeline
+from sandbox.talk import Backlog, Chunk, Take, Talks
+from sandbox.telephony.microphone import FRAME_MS, RATE, Microphone
+from sandbox.timeline import Event, Match, Timeline, now
 
 __all__ = ["Peer"]
 
-# Telephone audio needs no more, and each frame crosses into the SDK's native half and back.
-_RATE = 16000
-_FRAME_MS = 40
-_FRAME = _RATE * _FRAME_MS // 1000
+_NOTHING = np.zeros(0, dtype=np.int16)
 
 
-class Peer:
+class Peer(Talks):
     """A participant of ours in a room; made by `Room.join`.
 
     What it sees lands on the timeline with source `room`: `room.participant_connected`,
@@ -38,11 +37,10 @@ class Peer:
         self._timeline = timeline
         self._mark = timeline.mark()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._publication: rtc.LocalTrackPublication | None = None
-        self._tone_task: asyncio.Task[None] | None = None
-        self._source: rtc.AudioSource | None = None
-        self._frames: list[rtc.AudioFrame] = []
-        self._playing = False
+        self._microphone = Microphone(
+            self.rtc, f"{identity}-tone", lambda **data: self._record("published", identity, **data)
+        )
+        self._backlog = Backlog()
         self._attach()
 
     # --- events ----------------------------------------------------------------------------
@@ -132,15 +130,13 @@ class Peer:
 
     async def leave(self) -> None:
         """Leave the room; safe to call twice."""
-        await self._stop_playing()
+        await self._microphone.stop()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.rtc.isconnected():
             await self.rtc.disconnect()
-        if self._source is not None:
-            await self._source.aclose()
-            self._source = None
+        await self._microphone.close()
 
     # --- audio -----------------------------------------------------------------------------
 
@@ -151,57 +147,82 @@ class Peer:
             hz: its frequency, in Hz.
             level_dbov: its level, in dBov (RFC 6464: 0 is the loudest square wave).
         """
-        # A whole second repeats without a step for every whole number of Hz.
-        second = sine(hz, 1.0, rate=_RATE, level_dbov=level_dbov)
-        self._frames = [
-            rtc.AudioFrame(second[i : i + _FRAME].tobytes(), _RATE, 1, _FRAME)
-            for i in range(0, _RATE, _FRAME)
-        ]
-        if self._publication is None:
-            self._source = rtc.AudioSource(_RATE, 1, queue_size_ms=100)
-            track = rtc.LocalAudioTrack.create_audio_track(f"{self.identity}-tone", self._source)
-            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-            self._publication = await self.rtc.local_participant.publish_track(track, options)
-            self._record("published", self.identity, hz=hz)
-        if self._tone_task is None:
-            self._playing = True
-            self._tone_task = self._spawn(self._play(self._source))
+        await self._microphone.tone(hz, level_dbov)
+
+    async def publish_silence(self) -> None:
+        """Publish a microphone track with nothing on it, until something is said."""
+        await self._microphone.open()
 
     async def unpublish(self) -> None:
         """Take the track back."""
-        await self._stop_playing()
-        if self._publication is not None:
-            await self.rtc.local_participant.unpublish_track(self._publication.sid)
-            self._publication = None
-
-    async def _play(self, source: rtc.AudioSource | None) -> None:
-        assert source is not None
-        # Never cancelled: a capture that is cut short breaks the source, and can make the SDK's
-        # native half hang when the source is closed.
-        position = 0
-        while self._playing:
-            await source.capture_frame(self._frames[position])
-            position = (position + 1) % len(self._frames)
-
-    async def _stop_playing(self) -> None:
-        """Let the frame that is being captured go out, and end."""
-        task, self._tone_task = self._tone_task, None
-        self._playing = False
-        if task is not None:
-            await asyncio.wait({task}, timeout=1.0)
+        await self._microphone.unpublish()
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
-        detector = ToneDetector(_RATE)
-        stream = rtc.AudioStream(track, sample_rate=_RATE, num_channels=1, frame_size_ms=_FRAME_MS)
+        detector = ToneDetector(RATE)
+        stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=FRAME_MS)
         try:
             async for event in stream:
                 samples = np.frombuffer(event.frame.data, dtype=np.int16)
+                self._backlog.add(Chunk(now() - FRAME_MS / 1000, RATE, samples, _NOTHING, identity))
                 for edge in detector.feed(samples):
                     self._record(
                         "tone", identity, hz=edge.hz, on=edge.on, level_dbov=edge.level_dbov
                     )
         finally:
             await stream.aclose()
+
+    # --- as an end of a conversation (sandbox.talk.Audible) --------------------------------
+
+    @property
+    def end_name(self) -> str:
+        """What it is called in errors."""
+        return f"peer {self.identity}"
+
+    async def play_samples(self, samples: Samples, rate: int) -> bool:
+        """Publish a track, if there is none, and play `samples` on it.
+
+        Args:
+            samples: 16-bit mono PCM.
+            rate: samples a second.
+
+        Returns:
+            After the last of them: True, or False when something else is played before.
+        """
+        return await self._microphone.play(resample(samples, rate, RATE))
+
+    async def listen(self, take: Take) -> None:
+        """Give `take` what was heard in the last minute, and from now on each chunk."""
+        self._backlog.listen(take)
+
+    def note(self, name: str, /, *, at: float, of: str = "", **data: Any) -> Event:
+        """Put an event of this peer on the timeline, about participant `of`."""
+        told = {"room": self.room, "peer": self.identity, "identity": of, **data}
+        event = Event(source="room", name=name, at=at, data=told)
+        self._timeline.add(event)
+        return event
+
+    async def noted(
+        self, match: Match, *, within: float, expected: str, since: int = 0, about: Match
+    ) -> Event:
+        """Wait for an event of this peer.
+
+        Raises:
+            DeadlineMissed: it did not come, or the peer has left.
+        """
+        return await self._timeline.wait(
+            lambda e: self._mine(e) and match(e),
+            within=within,
+            expected=f"{self.identity} {expected}",
+            since=max(since, self._mark),
+            about=lambda e: self._mine(e) and about(e),
+            unless=lambda e: self._mine(e) and e.name == "room.disconnected",
+        )
+
+    def notes(self, since: int = 0) -> list[tuple[int, Event]]:
+        """Its events after position `since` of the timeline, each with its own position."""
+        since = max(since, self._mark)
+        events = enumerate(self._timeline.since(since), start=since)
+        return [(at, event) for at, event in events if self._mine(event)]
 
     def _mine(self, event: Event) -> bool:
         return event.source == "room" and event.data.get("peer") == self.identity

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "sandbox"
-GROUND = ("sandbox.timeline", "sandbox.audio", "sandbox.errors", "sandbox.versions")
+GROUND = (
+    "sandbox.timeline",
+    "sandbox.audio",
+    "sandbox.talk",
+    "sandbox.errors",
+    "sandbox.versions",
+)
 
 
 def _modules() -> Iterator[tuple[str, Path]]:
@@ -58,6 +64,7 @@ def test_the_ground_imports_nothing_from_above(module: str) -> None:
         ("sandbox.stack", ("trace", "agents", "speech", "telephony", "pytest_plugin", "cli")),
         ("sandbox.phone", ("trace", "agents", "speech", "telephony", "pytest_plugin", "cli")),
         ("sandbox.telephony", ("trace", "agents", "speech", "pytest_plugin", "cli")),
+        ("sandbox.speech", ("trace", "agents", "pytest_plugin", "cli")),
         ("sandbox.agents", ("trace", "pytest_plugin", "cli")),
         ("sandbox.trace", ("pytest_plugin", "cli")),
     ],

@@ -240,6 +240,10 @@ class Leg:
                 )
             case protocol.PlayWav():
                 self.media.play(request)
+            case protocol.PlaySamples():
+                self.media.play_samples(request)
+            case protocol.Listen():
+                self.media.tap.listen(request.on)
             case protocol.Record():
                 return self.media.record(request.on, self.id)
             case protocol.Simple() if name == "stats":
@@ -320,6 +324,7 @@ class Leg:
             self._ended = True
             stats = self.media.stats()
             self.media.ear.close()
+            self.media.tap.close()
             self.tell(
                 "call.ended",
                 status=int(info.lastStatusCode),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 import wave
 from collections.abc import Callable
@@ -9,10 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sandbox.phone import protocol
 from sandbox.phone.service import pjsua_c
 from sandbox.phone.service.capture import Capture
 from sandbox.phone.service.sound import Ear, Recorder, Voice, read_wav
+from sandbox.phone.service.tap import Tap
 from sandbox.phone.service.worker import Refused
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ class Media:
         self._tell = tell
         self.voice = Voice()
         self.ear = Ear(lambda name, data: tell(name, **data))
+        self.tap = Tap(tell)
         self.pjsip_call: Any = None
         self._port: pjsua_c.StreamPort | None = None
         self._stop_clock: Callable[[], None] = lambda: None
@@ -76,6 +81,7 @@ class Media:
         self.ear.hear(heard, port.rate, port.seconds)
         played = self.voice.next(port.frame)
         port.play(played)
+        self.tap.add(time.time(), port.rate, port.seconds, heard, played)
         if self._recorder is not None:
             self._recorder.add(heard, played, port.rate)
         if self.capture is not None:
@@ -166,7 +172,25 @@ class Media:
             samples,
             rate,
             loop=request.loop,
-            ended=lambda: self._tell("media.played", path=request.path),
+            ended=lambda whole: self._tell("media.played", path=request.path, whole=whole),
+        )
+
+    def play_samples(self, request: protocol.PlaySamples) -> None:
+        """Play samples that came with the request.
+
+        Raises:
+            Refused: they are no 16-bit samples.
+        """
+        try:
+            raw = base64.b64decode(request.pcm, validate=True)
+            samples = np.frombuffer(raw, dtype="<i2")
+        except ValueError as error:
+            raise Refused(f"cannot play the samples: {error}", 400) from None
+        self.voice.samples(
+            samples,
+            request.rate,
+            loop=False,
+            ended=lambda whole: self._tell("media.played", id=request.id, whole=whole),
         )
 
     def record(self, on: bool, call: str) -> dict[str, str]:

@@ -9,20 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from sandbox.audio import SILENCE_DBOV, Samples, ToneDetector, level_dbov, sine
+from sandbox.audio import SILENCE_DBOV, Samples, ToneDetector, level_dbov, resample, sine
 
-__all__ = ["Ear", "Recorder", "Voice", "read_wav", "resample"]
+__all__ = ["Ear", "Recorder", "Voice", "read_wav"]
 
 _SILENT = -60.0
 _SILENT_AFTER = 0.2  # seconds
-
-
-def resample(samples: Samples, rate: int, to: int) -> Samples:
-    """`samples` of `rate` as samples of `to` Hz, by linear interpolation."""
-    if rate == to or samples.size == 0:
-        return samples
-    at = np.arange(round(samples.size * to / rate)) * rate / to
-    return np.interp(at, np.arange(samples.size), samples).astype(np.int16)
 
 
 def read_wav(path: Path) -> tuple[Samples, int]:
@@ -85,7 +77,7 @@ class Voice:
         self._data = b""
         self._position = 0
         self._loop = False
-        self._ended: Callable[[], None] | None = None
+        self._ended: Callable[[bool], None] | None = None
         self._last = b""
 
     @property
@@ -113,9 +105,18 @@ class Voice:
         self._set(make, loop=True)
 
     def samples(
-        self, samples: Samples, rate: int, *, loop: bool, ended: Callable[[], None] | None = None
+        self,
+        samples: Samples,
+        rate: int,
+        *,
+        loop: bool,
+        ended: Callable[[bool], None] | None = None,
     ) -> None:
-        """Play `samples`, once or over and over; `ended` is called after the last of them."""
+        """Play `samples`, once or over and over.
+
+        `ended` is called after the last of them with True, or with False when something else is
+        played before.
+        """
         self._set(lambda to: resample(samples, rate, to).tobytes(), loop=loop and samples.size > 0)
         self._ended = ended
 
@@ -124,8 +125,11 @@ class Voice:
         self._set(lambda rate: b"", loop=False)
 
     def _set(self, make: Callable[[int], bytes], *, loop: bool) -> None:
+        ended, self._ended = self._ended, None
         self._make, self._data = make, make(self._rate)
-        self._position, self._loop, self._ended = 0, loop, None
+        self._position, self._loop = 0, loop
+        if ended is not None:
+            ended(False)
 
     def next(self, size: int) -> bytes:
         """The next frame, of `size` bytes."""
@@ -150,7 +154,7 @@ class Voice:
         ended, self._ended = self._ended, None
         self.silence()
         if ended is not None:
-            ended()
+            ended(True)
         return frame.ljust(size, b"\0")
 
     @property

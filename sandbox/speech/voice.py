@@ -1,0 +1,156 @@
+"""What a call or a peer says and hears in words: `sandbox.talk.Speech`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sandbox.audio import SILENCE_DBOV, level_dbov
+from sandbox.errors import DeadlineMissed
+from sandbox.speech import alphabet
+from sandbox.speech.difference import difference
+from sandbox.talk import Audible, Chunk
+from sandbox.timeline import Event, now
+
+__all__ = ["Voice"]
+
+#: What an error shows of an end's events.
+_SHOWN = ("speech.", "call.", "media.tone", "media.silence", "room.tone", "room.track")
+_QUIET_DBOV = -60.0
+
+
+class _Ear:
+    """Reads one voice: the decoder, and where its stream lies in time."""
+
+    def __init__(self, rate: int) -> None:
+        self.decoder = alphabet.Decoder(rate)
+        self.taken = 0.0
+        self.began = False
+        self.so_far = ""
+
+
+class Voice:
+    """The words of one end."""
+
+    def __init__(self, end: Audible) -> None:
+        """Give `end` its words."""
+        self._end = end
+        self._listening = False
+        self._ears: dict[str, _Ear] = {}
+        self._read = 0
+        self._loudest = SILENCE_DBOV
+        self._seconds = 0.0
+
+    # --- hearing -----------------------------------------------------------------------------
+
+    async def listen(self) -> None:
+        """Begin to listen, with what was heard in the last minute; once is enough.
+
+        Raises:
+            PhoneError: the phone refused, or is gone.
+        """
+        if not self._listening:
+            self._listening = True
+            await self._end.listen(self._hear)
+
+    def _hear(self, chunk: Chunk) -> None:
+        self._loudest = max(self._loudest, level_dbov(chunk.heard))
+        self._seconds += chunk.heard.size / chunk.rate
+        ear = self._ears.get(chunk.of)
+        if ear is None or ear.decoder.rate != chunk.rate:
+            if ear is not None:
+                self._tell(ear, ear.decoder.finish(), chunk)
+            ear = self._ears[chunk.of] = _Ear(chunk.rate)
+        self._tell(ear, ear.decoder.feed(chunk.heard), chunk)
+        ear.taken += chunk.heard.size / chunk.rate
+
+    def _tell(
+        self,
+        ear: _Ear,
+        read: Sequence[alphabet.Begun | alphabet.Partial | alphabet.Heard],
+        chunk: Chunk,
+    ) -> None:
+        def unix(seconds: float) -> float:
+            return chunk.at + seconds - ear.taken
+
+        for item in read:
+            match item:
+                case alphabet.Begun():
+                    ear.began, ear.so_far = True, ""
+                    self._end.note("speech.began", at=unix(item.at), of=chunk.of)
+                case alphabet.Partial():
+                    ear.so_far = item.text
+                case alphabet.Heard():
+                    ear.began = False
+                    began, ended = unix(item.began), unix(item.ended)
+                    data = {"began": began, "ended": ended, "lost": item.lost}
+                    if item.exact:
+                        data["mended"] = item.mended
+                        self._end.note(
+                            "speech.exact", at=ended, of=chunk.of, text=item.text, **data
+                        )
+                    else:
+                        self._end.note(
+                            "speech.garbled",
+                            at=ended,
+                            of=chunk.of,
+                            text=item.text,
+                            problem=item.problem,
+                            **data,
+                        )
+
+    async def hears_exactly(self, text: str, *, of: str | None, within: float) -> Event:
+        """Wait until `text` was heard; see `sandbox.talk.Talks.hears_exactly`."""
+        since = self._read
+
+        def theirs(event: Event) -> bool:
+            return of is None or event.data.get("identity") == of
+
+        await self.listen()
+        try:
+            event = await self._end.noted(
+                lambda e: e.name == "speech.exact" and e.data["text"] == text and theirs(e),
+                within=within,
+                expected="to hear exactly " + repr(text) + (f" from {of}" if of else ""),
+                since=since,
+                about=lambda e: e.name.startswith(_SHOWN),
+            )
+        except DeadlineMissed as error:
+            error.cause = self._instead(text, [e for _, e in self._end.notes(since) if theirs(e)])
+            raise
+        position = next(at for at, other in self._end.notes(since) if other is event)
+        self._read = position + 1
+        return event
+
+    def _instead(self, wanted: str, events: Sequence[Event]) -> str:
+        """What was heard instead of `wanted`, in words."""
+        exact = [e.data["text"] for e in events if e.name == "speech.exact"]
+        if exact:
+            return "heard instead: " + ", ".join(map(repr, exact)) + difference(wanted, exact[-1])
+        garbled = [e for e in events if e.name == "speech.garbled"]
+        if garbled:
+            data = garbled[-1].data
+            return f"heard a message of which {data['text']!r} could be read: {data['problem']}"
+        going_on = [ear for ear in self._ears.values() if ear.began]
+        if going_on:
+            return f"a message was still being said, so far {going_on[-1].so_far!r}"
+        if not self._seconds:
+            return "no audio came at all"
+        if self._loudest < _QUIET_DBOV:
+            return f"heard {self._seconds:.1f} s of silence, and nothing else"
+        tones = {
+            round(e.data["hz"])
+            for e in events
+            if e.name in ("media.tone", "room.tone") and e.data["on"]
+        }
+        if tones:
+            return "heard no text, but a tone of " + ", ".join(f"{hz} Hz" for hz in sorted(tones))
+        return f"heard sound up to {self._loudest:.0f} dBov, but no text in the tone alphabet"
+
+    # --- saying ------------------------------------------------------------------------------
+
+    async def says_exactly(self, text: str, *, level_dbov: float) -> None:
+        """Say `text`; see `sandbox.talk.Talks.says_exactly`."""
+        samples = alphabet.encode(text, 16000, level_dbov=level_dbov)
+        self._end.note("speech.says", at=now(), text=text, seconds=samples.size / 16000)
+        whole = await self._end.play_samples(samples, 16000)
+        self._end.note("speech.said", at=now(), text=text, whole=whole)

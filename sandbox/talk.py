@@ -1,0 +1,176 @@
+"""The seam between an end of a conversation (a call, a peer in a room) and speech.
+
+The phone and the telephony package know how to play samples and what was heard; what it means is
+the business of `sandbox.speech`, which lies above them and is wired in with `use`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sandbox.audio import Samples
+from sandbox.errors import UsageError
+from sandbox.timeline import Event, Match
+
+__all__ = ["Audible", "Backlog", "Chunk", "Speech", "Take", "Talks", "use"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of audio, as an end heard it.
+
+    Attributes:
+        at: when its first sample was heard, in Unix seconds.
+        rate: samples a second.
+        heard: what was heard.
+        sent: what was sent in the meantime; empty where that is not known.
+        of: whom it was heard from, where there may be several; else "".
+    """
+
+    at: float
+    rate: int
+    heard: Samples
+    sent: Samples
+    of: str = ""
+
+
+Take = Callable[[Chunk], None]
+
+
+class Backlog:
+    """What was heard so far, for a listener that comes later: the last minute of it."""
+
+    #: How much is kept, in seconds.
+    SECONDS = 60.0
+
+    def __init__(self) -> None:
+        self._chunks: deque[Chunk] = deque()
+        self._seconds = 0.0
+        self._take: Take | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Give the next chunk to the listener, or keep it until there is one."""
+        if self._take is not None:
+            self._take(chunk)
+            return
+        self._chunks.append(chunk)
+        self._seconds += chunk.heard.size / chunk.rate
+        while self._seconds > self.SECONDS:
+            old = self._chunks.popleft()
+            self._seconds -= old.heard.size / old.rate
+
+    def listen(self, take: Take) -> None:
+        """Give `take` what was kept, and then each chunk as it comes."""
+        self._take = take
+        while self._chunks:
+            take(self._chunks.popleft())
+        self._seconds = 0.0
+
+
+class Audible(Protocol):
+    """An end of a conversation: it plays samples, and tells what it hears."""
+
+    @property
+    def end_name(self) -> str:
+        """What it is called in errors: `call l1.1`, `peer alice`."""
+
+    async def play_samples(self, samples: Samples, rate: int) -> bool:
+        """Play `samples`; returns after the last, or with False when another sound begins."""
+
+    async def listen(self, take: Take) -> None:
+        """Give `take` what was heard in the last minute, and from now on each chunk."""
+
+    def note(self, name: str, /, *, at: float, of: str = "", **data: Any) -> Event:
+        """Put an event of this end on the timeline; `at` and `of` as in `Chunk`."""
+
+    async def noted(
+        self, match: Match, *, within: float, expected: str, since: int = 0, about: Match
+    ) -> Event:
+        """Wait for an event of this end.
+
+        Raises:
+            DeadlineMissed: it did not come, or the end is gone.
+        """
+
+    def notes(self, since: int = 0) -> list[tuple[int, Event]]:
+        """Its events after position `since` of the timeline, each with its own."""
+
+
+class Speech(Protocol):
+    """What speech makes of an end."""
+
+    async def says_exactly(self, text: str, *, level_dbov: float) -> None:
+        """See `Talks.says_exactly`."""
+
+    async def hears_exactly(self, text: str, *, of: str | None, within: float) -> Event:
+        """See `Talks.hears_exactly`."""
+
+
+_make: Callable[[Audible], Speech] | None = None
+
+
+def use(make: Callable[[Audible], Speech]) -> None:
+    """Have `make` give each end its speech; `sandbox.core` says which."""
+    global _make
+    _make = make
+
+
+class Talks:
+    """What an end can say and hear, in words."""
+
+    _speech: Speech | None = None
+
+    @property
+    def speech(self: Any) -> Speech:
+        """What does the talking.
+
+        Raises:
+            UsageError: nothing was wired in.
+        """
+        if self._speech is None:
+            if _make is None:
+                raise UsageError(
+                    "nothing speaks here", remedy="import sandbox.core, which wires speech in"
+                )
+            self._speech = _make(self)
+        speech: Speech = self._speech
+        return speech
+
+    async def says_exactly(self, text: str, *, level_dbov: float = -12.0) -> None:
+        """Say `text` in the tone alphabet; returns when it was said to its end.
+
+        Whoever listens by `hears_exactly` gets it to the letter; about 13 characters a second.
+
+        Args:
+            text: any text.
+            level_dbov: its level, in dBov.
+
+        Raises:
+            DeadlineMissed: the call ended before it was said.
+            PhoneError: the phone refused, or is gone.
+        """
+        await self.speech.says_exactly(text, level_dbov=level_dbov)
+
+    async def hears_exactly(
+        self, text: str, *, of: str | None = None, within: float = 5.0
+    ) -> Event:
+        """Wait until exactly `text` was heard, said in the tone alphabet.
+
+        What was said before counts, back to a minute before the first such wait, and from the
+        last text that was waited for; other texts in between are passed over.
+
+        Args:
+            text: to the letter.
+            of: whose voice, where several can be heard (a peer in a room); anybody's by default.
+            within: until it must have been heard to its end, in seconds.
+
+        Returns:
+            The event `speech.exact`; its `began` and `ended` are Unix seconds.
+
+        Raises:
+            DeadlineMissed: it was not heard; the error shows what was.
+        """
+        return await self.speech.hears_exactly(text, of=of, within=within)
