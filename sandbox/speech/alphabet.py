@@ -253,6 +253,20 @@ class Decoder:
                 {place(i): s for i, s in symbols.items() if i not in left_out},
                 count - 4 * len(left_out),
             )
+        # Four in a row were lost unnoticed, or came twice: it may be anywhere, the end first, and
+        # a stride of parity still holds it.
+        parity = _parity(count)
+        for split in range(count - 1, 0, -max(1, (parity - 4) // 2)):
+            yield {i + 4 * (i >= split): s for i, s in symbols.items()}, count + 4
+        for split in range(count - 4, 0, -max(1, (parity - 4) // 2)):
+            yield (
+                {
+                    i - 4 * (i >= split + 4): s
+                    for i, s in symbols.items()
+                    if not split <= i < split + 4
+                },
+                count - 4,
+            )
 
     def _readable(self, end: modem.Ended) -> str:
         """What can be read of a message that cannot be decoded: its text without the parity."""

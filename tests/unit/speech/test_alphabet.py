@@ -133,6 +133,21 @@ def test_a_beginning_that_was_not_heard_is_made_up_for() -> None:
         assert (result.text, result.exact) == (text, True)
 
 
+@pytest.mark.parametrize(
+    "text", ["cut or twice", "the jitter buffer leaves out or repeats some of it"]
+)
+@pytest.mark.parametrize("symbols", [-4, -3, -2, -1, 1, 2, 3, 4])
+def test_several_symbols_left_out_or_played_twice_in_a_row_are_mended(
+    text: str, symbols: int
+) -> None:
+    wave = said(text)
+    size = 640 * abs(symbols)
+    for at in range(9600, wave.size - 10000, 7700):
+        end = wave[at + size :] if symbols < 0 else wave[at - size :]
+        (result,) = heard(np.concatenate((wave[:at], end)))
+        assert (result.text, result.exact) == (text, True)
+
+
 def test_the_text_is_known_while_it_is_said() -> None:
     wave = said("the quick brown fox")
     told = read(wave[: wave.size // 2])
