@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sandbox.explain import explain_failed_call
 from sandbox.stack.endpoints import Endpoints
 from sandbox.timeline import Event
-from sandbox.trace.ladder import ladder_text, rungs
+from sandbox.trace.flow import flow, flow_text
+from sandbox.trace.joined import join_calls
 
 __all__ = ["failure_sections"]
 
@@ -29,11 +30,11 @@ def _events_text(events: Sequence[Event]) -> list[str]:
 def failure_sections(events: Sequence[Event], endpoints: Endpoints) -> list[tuple[str, str]]:
     """Titled texts for a failing test: why, a ladder for each call, the events, the logs."""
     sections: list[tuple[str, str]] = []
-    calls = list(dict.fromkeys(event.call for event in events if event.call))
-    for call in calls:
-        steps = rungs(events, call)
-        if steps:
-            sections.append((f"SIP ladder of call {call}", "\n".join(ladder_text(steps))))
+    service = "stand-in" if endpoints.is_stand_in else "livekit-sip"
+    for call in join_calls(events):
+        if call.sip_call_id:
+            ladder = flow_text(flow(events, call), ("phone", service, "livekit-server", "agent"))
+            sections.append((f"SIP ladder of call {call.id}", "\n".join(ladder)))
     why = explain_failed_call(events, version=endpoints.server_version)
     if why:
         sections.insert(0, ("why", "\n".join(why)))

@@ -194,16 +194,21 @@ def _row(step: Step, columns: int, width: int) -> str:
         at = step.source * _GAP + 2
         if step.source == columns - 1:
             at = max(2, width - 3 - len(label))
-        row[at : at + len(label)] = label[: width - at]
+        label = _cut(label, width - at)
+        row[at : at + len(label)] = label
         row[step.source * _GAP] = "•"
         return "".join(row)
     low, high = sorted((step.source, step.target))
     first, last = low * _GAP, high * _GAP
     inside = last - first - 1
-    body = f" {label[: inside - 4]} ".center(inside - 1, "─")
+    body = f" {_cut(label, inside - 3)} ".center(inside - 1, "─")
     right = step.source < step.target
     row[first : last + 1] = f"├{body}▶│" if right else f"│◀{body}┤"
     return "".join(row)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

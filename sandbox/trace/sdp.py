@@ -9,8 +9,8 @@ from sandbox.phone.message import SipMessage
 
 __all__ = ["sdp_marks"]
 
-# Lines that say the same of both sides when they are equal, by what tells them apart.
-_OWN = ("v=", "o=", "s=", "t=", "c=", "b=")
+# Lines about one side alone, which the other does not take over.
+_OWN = ("v=", "o=", "s=", "t=", "c=", "b=", "a=rtcp:", "a=ssrc", "a=candidate", "a=ice-", "a=X-")
 
 
 def _key(line: str) -> str:
