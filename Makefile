@@ -109,7 +109,7 @@ lock: ## remake the lock files (ARGS=--upgrade takes the newest releases)
 	@scripts/lock $(ARGS)
 
 bench: ready ## measure: stack start, overhead, call set-up, load
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 clean: ## remove .venv, caches and results of this checkout (not the machine's build cache)
 	rm -rf .venv .*.lock .mypy_cache .ruff_cache .pytest_cache test-results build dist

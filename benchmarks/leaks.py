@@ -1,7 +1,7 @@
 """Places many short calls and looks at what the SIP service has left over of them.
 
 Goroutines, descriptors and RTP sockets must be back where they were before; the script waits for
-that, says how long it took, and fails if it does not come: `python benchmarks/leaks.py`.
+that, says how long it took, and fails if it does not come: `python -m benchmarks.leaks`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 import aiohttp
 from rich.table import Table
-from run import Bench, console, running
 
+from benchmarks.run import Bench, console, running
 from sandbox import Line, Sandbox
 from sandbox.stack.process import descendants
 

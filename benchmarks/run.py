@@ -22,6 +22,7 @@ from rich.table import Table
 from sandbox import Sandbox, Stack, StackOptions, Timeline
 from sandbox.agents.worker import AgentHost
 from sandbox.phone.client import Phone
+from sandbox.stack.native import NativeEngine
 from sandbox.stack.process import descendants
 from sandbox.telephony.tracing import api_client
 from sandbox.trace.timings import call_timings
@@ -149,7 +150,10 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 async def bench_load(bench: Bench, calls: int, seconds: float) -> None:
     """CPU of each part while `calls` calls are up, two in a room, with a tone each."""
     box = bench.new("load")
-    pids = bench.stack.engine.pids
+    engine = bench.stack.engine
+    if not isinstance(engine, NativeEngine):
+        raise SystemExit("the load is measured by process: --engine native")
+    pids = engine.pids
     up = []
     for _ in range(calls // 2):
         number = await box.inbound()
