@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         AgentError,
         CallFailed,
         DeadlineMissed,
+        GoldenMismatch,
         LeakError,
         PhoneError,
         SandboxError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from sandbox.phone.call import Call
     from sandbox.phone.client import Credentials, Line, Phone
+    from sandbox.phone.ladder import Ladder
     from sandbox.phone.message import SipMessage
     from sandbox.stack.endpoints import Endpoints
     from sandbox.stack.options import StackOptions
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sandbox.telephony.peer import Peer
     from sandbox.telephony.rooms import Room
     from sandbox.timeline import Event, Timeline
+    from sandbox.trace.invariants.rule import InvariantBroken
 
 # Loaded when first used: `sandbox --help` and a plain pytest run need not import LiveKit's SDKs.
 _HOMES = {
@@ -50,9 +53,12 @@ _HOMES = {
     "DeadlineMissed": "sandbox.errors",
     "Endpoints": "sandbox.stack.endpoints",
     "Event": "sandbox.timeline",
+    "GoldenMismatch": "sandbox.errors",
     "Inbound": "sandbox.telephony.inbound",
+    "InvariantBroken": "sandbox.trace.invariants.rule",
     "Job": "sandbox.agents.jobs",
     "LeakError": "sandbox.errors",
+    "Ladder": "sandbox.phone.ladder",
     "Line": "sandbox.phone.client",
     "OutboundCall": "sandbox.telephony.outbound",
     "Peer": "sandbox.telephony.peer",
@@ -83,8 +89,11 @@ __all__ = [
     "DeadlineMissed",
     "Endpoints",
     "Event",
+    "GoldenMismatch",
     "Inbound",
+    "InvariantBroken",
     "Job",
+    "Ladder",
     "LeakError",
     "Line",
     "OutboundCall",

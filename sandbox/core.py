@@ -33,6 +33,7 @@ from sandbox.telephony.outbound import (
 from sandbox.telephony.rooms import Room, participant_of
 from sandbox.telephony.tracing import sip_request
 from sandbox.timeline import Event, Timeline
+from sandbox.trace.invariants.watch import Watch
 
 __all__ = ["Sandbox"]
 
@@ -50,6 +51,7 @@ class Sandbox:
         phone: the test phone.
         timeline: everything that happened in this run.
         endpoints: where the stack listens.
+        invariants: what holds after every call, judged at the end (docs/invariants.md).
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Sandbox:
         self._agents: list[Agent | AgentProcess] = []
         self.phone = Switchboard(phone, self.endpoints, self._numbers, name)
         self.mark = self.timeline.mark()
+        self.invariants = Watch(self.endpoints, self.timeline)
         self.timeline.record("test", "test.started", test=name)
 
     @property
@@ -400,6 +403,7 @@ class Sandbox:
             self.phone.reset(),
             *(room.leave() for room in self._rooms),
         )
+        await self.invariants.calls_over()
         made = self._made()
         rooms = await self._our_rooms()
         await asyncio.gather(

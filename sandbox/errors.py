@@ -7,6 +7,7 @@ SandboxError
 ├── PhoneError            the phone service refused a request, or crashed
 ├── DeadlineMissed        an expected event did not come in time
 ├── CallFailed            a call ended in another way than the scenario asked for
+├── GoldenMismatch        a call's ladder is not the one in the repository
 ├── LeakError             a test left something behind
 └── UsageError            the sandbox was asked for something it cannot do
 """
@@ -19,6 +20,7 @@ __all__ = [
     "AgentError",
     "CallFailed",
     "DeadlineMissed",
+    "GoldenMismatch",
     "LeakError",
     "PhoneError",
     "SandboxError",
@@ -87,6 +89,10 @@ class PhoneError(SandboxError):
 
 class UsageError(SandboxError):
     """Raised when an argument or an option makes no sense; nothing was done."""
+
+
+class GoldenMismatch(SandboxError):
+    """Raised when a call's ladder differs from its golden file; shows the difference."""
 
 
 class LeakError(SandboxError):

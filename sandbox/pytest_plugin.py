@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest_asyncio
 from sandbox.agents.worker import Agent, AgentHost
 from sandbox.core import Sandbox
 from sandbox.coverage import ApiCoverage
-from sandbox.errors import PhoneError, SandboxError
+from sandbox.errors import PhoneError, SandboxError, UsageError
+from sandbox.phone.call import Call
 from sandbox.phone.client import Phone
 from sandbox.stack.options import ENGINES, StackOptions
 from sandbox.stack.run_dir import claim_run_dir
@@ -24,11 +25,15 @@ from sandbox.telephony.tracing import api_client
 from sandbox.timeline import Timeline
 from sandbox.trace.artifacts import MODES, Artifacts
 from sandbox.trace.failure import failure_sections
+from sandbox.trace.invariants.log_lines import AllowedLine
+from sandbox.trace.invariants.rule import InvariantBroken
+from sandbox.trace.invariants.rules import Allowance, allowance
 
 _COVERAGE = pytest.StashKey[ApiCoverage]()
 _SANDBOX = pytest.StashKey[Sandbox]()
 _COUNTS = pytest.StashKey[dict[str, int]]()
 _ARTIFACTS = pytest.StashKey[Artifacts]()
+_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,6 +65,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="whose report is kept: everybody's, nobody's, or that of failing tests (the default)",
     )
     group.addoption(
+        "--sandbox-update-golden",
+        action="store_true",
+        help="write the golden ladders of assert_ladder anew instead of comparing with them",
+    )
+    group.addoption(
         "--sandbox-keep",
         action="store_true",
         help="keep the logs of a run in which every test passed",
@@ -75,6 +85,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "only_stand_in(reason): holds on the stand-in alone; skipped on livekit-sip",
+    )
+    config.addinivalue_line(
+        "markers",
+        "sandbox_allow(rule, reason, match): breaks this invariant on purpose (docs/invariants.md)",
     )
     config.stash[_COUNTS] = {}
     config.stash[_COVERAGE] = ApiCoverage()
@@ -152,6 +166,12 @@ def sandbox_config() -> Mapping[str, Mapping[str, Any]]:
 def sandbox_output(request: pytest.FixtureRequest) -> Path:
     """The folder of this run's artifacts; override it to put them elsewhere."""
     return Path(request.config.getoption("--sandbox-output")).absolute()
+
+
+@pytest.fixture(scope="session")
+def sandbox_allowed_log_lines() -> Sequence[AllowedLine]:
+    """WARN and ERROR lines that are no fault in your project; override it."""
+    return ()
 
 
 # --- the stack ----------------------------------------------------------------------------------
@@ -256,10 +276,12 @@ async def sandbox(
     _api: Any,
     _phone_holder: _PhoneHolder,
     _agent_host: AgentHost,
+    sandbox_allowed_log_lines: Sequence[AllowedLine],
 ) -> AsyncIterator[Sandbox]:
     """One scenario's view of the stack: numbers, trunks, rules, rooms, calls and agents.
 
-    Whatever the scenario made is taken down behind it; what could not be fails it.
+    Whatever the scenario made is taken down behind it; what could not be fails it. So does a
+    broken invariant, unless the scenario has failed already.
     """
     artifacts = request.config.stash[_ARTIFACTS]
     phone = await _phone_holder.get()
@@ -271,6 +293,8 @@ async def sandbox(
     failed = True
     try:
         await box.close()
+        if not request.node.stash.get(_FAILED, False):
+            await _judge(request.node, box, sandbox_allowed_log_lines)
         failed = False
     except PhoneError:
         # The phone is gone: the test has failed by it already, and the next gets a new one.
@@ -280,10 +304,39 @@ async def sandbox(
         await artifacts.settle(request.node, failed=failed)
 
 
+def _allowances(item: pytest.Item) -> list[Allowance]:
+    return [allowance(*mark.args, **mark.kwargs) for mark in item.iter_markers("sandbox_allow")]
+
+
+async def _judge(item: pytest.Item, box: Sandbox, lines: Sequence[AllowedLine]) -> None:
+    broken = await box.invariants.judge(_allowances(item), lines)
+    if broken:
+        raise InvariantBroken(item.name, broken, evidence=str(box.endpoints.run_dir))
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def agent(sandbox: Sandbox) -> Agent:
     """A registered worker with a name of its own, that answers with a tone of 700 Hz."""
     return await sandbox.agent()
+
+
+@pytest.fixture
+def assert_ladder(request: pytest.FixtureRequest) -> Callable[..., Awaitable[None]]:
+    """Compares a call with its golden ladder (docs/ladders.md).
+
+    `await assert_ladder(call, "name")` reads the file `ladders/name.txt` beside the test's;
+    `--sandbox-update-golden` writes it. The call must be over or about to end.
+    `headers=["Reason"]` has those headers compared too.
+    """
+
+    async def compare(call: Call, name: str, *, headers: Sequence[str] = ()) -> None:
+        ladder = await call.whole_ladder(headers=headers)
+        ladder.matches_golden(
+            request.path.parent / "ladders" / f"{name}.txt",
+            update=bool(request.config.getoption("--sandbox-update-golden")),
+        )
+
+    return compare
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -305,7 +358,12 @@ def pytest_pycollect_makeitem(name: str, obj: object) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the scenarios that are marked for the other SIP service."""
+    """Skip the scenarios that are marked for the other SIP service; check the opt-outs."""
+    for item in items:
+        try:
+            _allowances(item)
+        except (UsageError, TypeError) as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
     marked = [
         item
         for item in items
@@ -331,6 +389,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Attach the ladders, the events and the log paths to a failing test."""
     report = yield
     box = item.stash.get(_SANDBOX, None)
+    if call.when == "call":
+        item.stash[_FAILED] = report.failed
     if box is not None and report.failed:
         for title, text in failure_sections(box.timeline.since(box.mark), box.endpoints):
             report.sections.append((f"sandbox: {title}", text))

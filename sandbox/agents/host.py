@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -296,6 +297,10 @@ async def _serve() -> None:
 def main() -> None:
     """Run until standard input closes."""
     os.dup2(2, 1)
+    # With its level on every line, so that WARN and ERROR can be told (docs/invariants.md).
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     asyncio.run(_serve())
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sandbox.errors import CallFailed, DeadlineMissed, PhoneError
 from sandbox.phone import protocol
+from sandbox.phone.ladder import Ladder, awaited
 from sandbox.phone.link import HeaderInput, header_list
 from sandbox.phone.message import SipMessage
 from sandbox.phone.results import Ended, Recording, RtpStats
@@ -32,6 +33,30 @@ class Call(Sounding):
         remote_uri: the other side's URI.
         state: `calling`, `incoming`, `trying`, `ringing`, `early`, `answered` or `ended`.
     """
+
+    def ladder(self, *, headers: Sequence[str] = ()) -> Ladder:
+        """Its SIP messages so far, without what differs from run to run.
+
+        Args:
+            headers: the headers whose values are shown, by name.
+        """
+        return Ladder.of(self.messages, headers=headers)
+
+    async def whole_ladder(self, *, headers: Sequence[str] = (), within: float = 5.0) -> Ladder:
+        """Its ladder once it is over: every request has its answer, every 2xx its ACK.
+
+        Raises:
+            DeadlineMissed: it is not over, or an answer did not come.
+        """
+        await self.ended(within=within)
+        if awaited(self.messages):
+            await self.wait(
+                lambda event: not awaited(self.messages),
+                within=within,
+                expected=awaited(self.messages),
+                also_after_end=True,
+            )
+        return self.ladder(headers=headers)
 
     # --- answering ---------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class RtpStats:
         discarded: packets that came too late to be played.
         jitter_ms: the mean interarrival jitter, in milliseconds.
         rtt_ms: the mean round trip by RTCP, in milliseconds; 0 until a report has come.
+        received_from: where the last packet came from, `address:port`; `""` if none did.
         first_sent_at: when the first packet was sent, in Unix seconds; 0 if none was.
         first_received_at: when the first packet came, in Unix seconds; 0 if none did.
     """
@@ -44,6 +45,7 @@ class RtpStats:
     discarded: int = 0
     jitter_ms: float = 0.0
     rtt_ms: float = 0.0
+    received_from: str = ""
     first_sent_at: float = 0.0
     first_received_at: float = 0.0
 

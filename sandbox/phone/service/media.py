@@ -48,6 +48,7 @@ class Media:
         self._first: dict[str, float] = {}
         self._past = dict.fromkeys(_COUNTERS, 0)
         self._last: dict[str, Any] = {}
+        self._source = ""
         self._recorder: Recorder | None = None
         self._recordings = 0
 
@@ -131,6 +132,7 @@ class Media:
         current = pjsua_c.stream_stats(self.pjsip_call.id)
         if current is not None:
             self._last = asdict(current)
+            self._source = pjsua_c.media_source(self.pjsip_call.id) or self._source
             for name in _COUNTERS:
                 self._past[name] += self._last[name]
         self._leave_stream()
@@ -144,10 +146,12 @@ class Media:
             for name in _COUNTERS:
                 now[name] += self._past[name]
             values.update(now)
+            self._source = pjsua_c.media_source(self.pjsip_call.id) or self._source
         return {
             "codec": self._described.get("codec", ""),
             "clock_rate": self._described.get("clock_rate", 0),
             **values,
+            "received_from": self._source,
             "first_sent_at": self._first.get("first_sent", 0.0),
             "first_received_at": self._first.get("first_received", 0.0),
         }

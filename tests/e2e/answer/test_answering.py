@@ -237,6 +237,11 @@ async def test_a_repeated_invite_is_one_call(sandbox: Sandbox, wire: Wire) -> No
     assert [p.identity for p in callers] == [call.identity]
 
 
+@pytest.mark.sandbox_allow(
+    "log-line",
+    match="max participants|closed by media|bad handshake|could not (establish|join)",
+    reason="the room is full: the join fails, and both services log it",
+)
 async def test_a_call_to_a_full_room_is_rejected(sandbox: Sandbox, wire: Wire) -> None:
     """A room with max_participants reached rejects the caller with 486. (S-DSP-15)"""
     number = await sandbox.inbound()

@@ -45,6 +45,11 @@ async def test_room_config_does_nothing_to_a_room_that_is_there(sandbox: Sandbox
     assert (info.metadata, info.max_participants) == ("of its own", 9)
 
 
+@pytest.mark.sandbox_allow(
+    "log-line",
+    match="max participants|closed by media|bad handshake|could not (establish|join)",
+    reason="the room is full: the join fails, and both services log it",
+)
 async def test_a_full_room_refuses_the_caller(sandbox: Sandbox) -> None:
     """A room with max_participants 1 and somebody in it: 100, 180 and then 486. (S-DSP-15)"""
     number = await sandbox.inbound()
@@ -56,6 +61,11 @@ async def test_a_full_room_refuses_the_caller(sandbox: Sandbox) -> None:
     assert (await call.rejected(486, within=2)).reason == "Rejected"
 
 
+@pytest.mark.sandbox_allow(
+    "log-line",
+    match="unknown room configuration|closed by media|bad handshake|could not (establish|join)",
+    reason="there is no such preset: the join fails, and both services log it",
+)
 async def test_an_unknown_room_preset_refuses_the_caller(sandbox: Sandbox) -> None:
     """room_preset that livekit-server's configuration does not know: 180 and then 486.
 
@@ -131,6 +141,11 @@ async def test_a_rule_cannot_take_back_the_trunks_encryption(
         await assert_rings_in(sandbox, call)
 
 
+@pytest.mark.sandbox_allow(
+    "log-line",
+    match="Multiple (default )?SIP Trunks matched|Dispatch rule for the same trunk",
+    reason="the conflict is what the test is about, and the SIP service logs it",
+)
 async def test_rules_written_past_the_api_are_an_error(sandbox: Sandbox) -> None:
     """Two rules for the same calls, written straight into redis: 503 Try again later.
 
@@ -151,6 +166,11 @@ async def test_rules_written_past_the_api_are_an_error(sandbox: Sandbox) -> None
         await redis(sandbox, "HDEL", "sip_dispatch_rule", twin.sip_dispatch_rule_id)
 
 
+@pytest.mark.sandbox_allow(
+    "log-line",
+    match="Multiple (default )?SIP Trunks matched|Dispatch rule for the same trunk",
+    reason="the conflict is what the test is about, and the SIP service logs it",
+)
 async def test_two_trunks_for_any_number_written_past_the_api_are_an_error(
     sandbox: Sandbox,
 ) -> None:

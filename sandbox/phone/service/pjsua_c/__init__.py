@@ -23,6 +23,7 @@ from sandbox.phone.service.pjsua_c.sip import Message, Tap
 from sandbox.phone.service.pjsua_c.stats import (
     StreamInfo,
     StreamStats,
+    media_source,
     stream_info,
     stream_stats,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "codecs",
     "handle_events",
     "keep_udp",
+    "media_source",
     "no_sound_card",
     "quiet",
     "send_request",

@@ -75,6 +75,8 @@ const struct { char what[64]; size_t value; } offsets[] = {
     SIZE(pjmedia_tp_cb_param),
     /* stats.py */
     SIZE(pjsua_stream_stat),
+    SIZE(pjmedia_transport_info),
+    OFFSET(pjmedia_transport_info, src_rtp_name),
     OFFSET(pjmedia_rtcp_stat, tx),
     OFFSET(pjmedia_rtcp_stat, rx),
     OFFSET(pjmedia_rtcp_stat, rtt),

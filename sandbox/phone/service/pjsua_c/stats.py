@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sandbox.phone.service.pjsua_c.core import P, PjStr, declare, pjsua, text
 
 _stream_stat = declare(pjsua, "pjsua_call_get_stream_stat", c.c_int, c.c_int, c.c_uint, P)
+_transport_info = declare(pjsua, "pjsua_call_get_med_transport_info", c.c_int, c.c_int, c.c_uint, P)
 _stream_info = declare(pjsua, "pjsua_call_get_stream_info", c.c_int, c.c_int, c.c_uint, P)
 
 
@@ -85,10 +86,6 @@ def stream_info(call: int, media: int = 0) -> StreamInfo | None:
     def number(offset: int) -> int:
         return c.c_int.from_buffer(buffer, offset).value
 
-    def address(offset: int) -> str:
-        raw = buffer.raw[offset : offset + 8]  # sockaddr_in
-        return f"{'.'.join(map(str, raw[4:]))}:{int.from_bytes(raw[2:4], 'big')}"
-
     direction = number(16)
     return StreamInfo(
         codec=text(PjStr.from_buffer(buffer, 1928)),
@@ -98,7 +95,27 @@ def stream_info(call: int, media: int = 0) -> StreamInfo | None:
         payload_type=number(1960),
         dtmf_payload_type=number(1972),
         ssrc=number(1980) & 0xFFFFFFFF,
-        local=address(20),
-        remote=address(48),
+        local=_address(buffer.raw, 20),
+        remote=_address(buffer.raw, 48),
         secure=number(12) & 0x10 != 0,
     )
+
+
+def _address(raw: bytes, offset: int) -> str:
+    """The sockaddr_in at `offset`, `address:port`."""
+    return f"{'.'.join(map(str, raw[offset + 4 : offset + 8]))}:" + str(
+        int.from_bytes(raw[offset + 2 : offset + 4], "big")
+    )
+
+
+# With room for what transports add (four entries of some 300 bytes).
+_TRANSPORT_SIZE, _TRANSPORT_SOURCE = 4096, 80
+
+
+def media_source(call: int, media: int = 0) -> str:
+    """Where the last RTP packet of a call came from, `address:port`; `""` if none came."""
+    buffer = c.create_string_buffer(_TRANSPORT_SIZE)
+    if _transport_info(call, media, buffer) != 0:
+        return ""
+    source = _address(buffer.raw, _TRANSPORT_SOURCE)
+    return "" if source == "0.0.0.0:0" else source

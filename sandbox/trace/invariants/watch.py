@@ -1,0 +1,118 @@
+"""Gathers the facts of one test as it ends, giving what is on its way the time to arrive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import aiohttp
+
+from sandbox.errors import DeadlineMissed
+from sandbox.stack.endpoints import Endpoints
+from sandbox.stack.readiness import until
+from sandbox.timeline import Timeline
+from sandbox.trace.invariants import ending
+from sandbox.trace.invariants.log_lines import AllowedLine, LogLine, LogTail, allowed_lines
+from sandbox.trace.invariants.rule import Facts, Violation
+from sandbox.trace.invariants.rules import Allowance, judge
+
+__all__ = ["Watch"]
+
+_ACTIVE = re.compile(r"(?m)^livekit_sip_calls_active\{([^}]*)\} (\S+)$")
+
+
+class Watch:
+    """The invariants of one test, from now on."""
+
+    def __init__(self, endpoints: Endpoints, timeline: Timeline) -> None:
+        self._endpoints = endpoints
+        self._timeline = timeline
+        self._mark = timeline.mark()
+        self._own = endpoints.engine != "attach"
+        self._logs = LogTail(endpoints.run_dir)
+
+    def _facts(self, **known: Any) -> Facts:
+        return Facts(self._timeline.since(self._mark), **known)
+
+    async def _settle(self, missing: Callable[[Facts], Any]) -> None:
+        """Wait until nothing is missing any more, or for as long as it may take."""
+        if not missing(self._facts()):
+            return
+        try:
+            await self._timeline.wait(
+                lambda event: not missing(self._facts()),
+                within=ending.GONE_WITHIN,
+                expected="the end of what the test made",
+                since=self._timeline.mark(),
+            )
+        except DeadlineMissed:
+            # The rule says it, with its evidence.
+            return
+
+    async def calls_over(self) -> None:
+        """The calls have ended: wait for their participants to leave, each by itself."""
+        await self._settle(lambda facts: [call for call, _ in ending.lingering(facts) if call])
+
+    async def judge(
+        self,
+        allowed: Iterable[Allowance] = (),
+        lines: Sequence[AllowedLine] = (),
+    ) -> list[Violation]:
+        """Everything has been taken down: the rules that are broken.
+
+        Args:
+            allowed: what the test breaks on purpose.
+            lines: log lines that are allowed besides those of the package's list.
+        """
+        await self._settle(
+            lambda facts: (
+                ending.open_rooms(facts) or ending.lingering(facts) or ending.open_jobs(facts)
+            )
+        )
+        facts = self._facts(
+            calls_active=await self._calls_active(), log_lines=self._log_lines(lines)
+        )
+        return judge(facts, allowed)
+
+    def _log_lines(self, more: Sequence[AllowedLine]) -> list[LogLine]:
+        if not self._own:
+            return []
+        known = [*allowed_lines(), *more]
+        service = "stand-in" if self._endpoints.is_stand_in else "livekit-sip"
+        return [
+            line
+            for line in self._logs.lines()
+            if not any(entry.covers(line, service) for entry in known)
+        ]
+
+    async def _calls_active(self) -> dict[str, float] | None:
+        """The gauge, once it is back at 0 or has had the time to be; None where there is none."""
+        url = self._endpoints.sip_metrics_url
+        if not url or not self._own or not self._had_calls():
+            return None
+        counts: dict[str, float] = {}
+
+        async def back() -> bool:
+            async with session.get(url) as answer:
+                text = await answer.text()
+            counts.clear()
+            for labels, value in _ACTIVE.findall(text):
+                found = re.search(r'dir="([^"]*)"', labels)
+                direction = found[1] if found else "?"
+                counts[direction] = counts.get(direction, 0.0) + float(value)
+            return not any(counts.values())
+
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(2)) as session:
+                await until(back, within=ending.GONE_WITHIN)
+        except (aiohttp.ClientError, TimeoutError):
+            # The service is down, or has no metrics: its end is told elsewhere.
+            return None
+        return counts
+
+    def _had_calls(self) -> bool:
+        return any(
+            event.call or event.source == "wire" or event.name == "webhook.participant_joined"
+            for event in self._timeline.since(self._mark)
+        )
