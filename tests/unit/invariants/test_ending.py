@@ -129,3 +129,34 @@ def test_an_allowed_line_is_that_of_its_log_and_service() -> None:
     elsewhere = LogLine("sip", "WARN", known.text, "")
     assert not any(entry.covers(elsewhere, "stand-in") for entry in allowed_lines())
     assert any(entry.covers(elsewhere, "livekit-sip") for entry in allowed_lines())
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ("sip", "could not create answer err=InvalidStateError: connection closed"),
+        ("sip", "could not send ICE candidate err=write tcp 127.0.0.1:1->127.0.0.1:2: broken pipe"),
+        ("livekit-server", "error reading data channel error=dtls timeout"),
+        ("livekit-server", "trying to create offer on closed peer connection"),
+        ("livekit-server", "Failed to write packet: io: read/write on closed pipe"),
+        ("livekit-server", "cannot create sip participant error=INVITE failed: sip status: 486"),
+        ("agent", "livekit livekit_signaling:661:livekit_signaling - dropping signal, send failed"),
+    ],
+)
+def test_what_every_run_says_is_allowed(part: str, text: str) -> None:
+    assert any(
+        entry.covers(LogLine(part, "WARN", text, ""), "stand-in") for entry in allowed_lines()
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ("sip", "no media port err=address already in use"),
+        ("livekit-server", "could not join room error=room has exceeded its max participants"),
+        ("agent", "livekit.agents unhandled exception while running the job task"),
+    ],
+)
+def test_what_is_somebodys_fault_is_not(part: str, text: str) -> None:
+    line = LogLine(part, "ERROR", text, "")
+    assert not any(entry.covers(line, "stand-in") for entry in allowed_lines())
