@@ -60,11 +60,17 @@ def lingering(facts: Facts) -> list[tuple[str, Event]]:
 
 
 def open_jobs(facts: Facts) -> dict[str, Event]:
-    """The agents' jobs that were entered and did not end, by id."""
-    died = any(True for _ in facts.named("host.died"))
-    jobs = {} if died else {str(e.data["job"]): e for e in facts.named("job.entered")}
-    for event in facts.named("job.ended"):
-        jobs.pop(str(event.data["job"]), None)
+    """The agents' jobs that were entered and did not end, by id; not those of dead processes."""
+    gone = {event.data.get("agent") for event in facts.named("worker.exited")}
+    if any(True for _ in facts.named("host.died")):
+        return {}
+    jobs = {
+        str(event.data["job"]): event
+        for event in facts.named("job.entered")
+        if event.data.get("agent") not in gone
+    }
+    for event in facts.named("job.ended", "job.failed"):
+        jobs.pop(str(event.data.get("job")), None)
     return jobs
 
 

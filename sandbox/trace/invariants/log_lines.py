@@ -90,17 +90,16 @@ def _of_json(part: str, line: Mapping[str, object], path: str) -> LogLine | None
     level = _LEVELS.get(str(line.get("level", "")).lower())
     if level is None:
         return None
-    # Both Go programs put the cause in `error` (zap) or `err` (slog).
-    told = [str(line.get("msg", ""))]
+    # Both Go programs put the cause in `error` (zap) or `err` (slog); livekit-agents has `message`.
+    said = str(line.get("msg") or line.get("message") or "").partition("\n")[0]
+    told = [f"{line['name']} {said}" if line.get("name") else said]
     told += [f"{key}={line[key]}" for key in ("error", "err", "reason") if line.get(key)]
     return LogLine(part, level, " ".join(told), path)
 
 
 def loud_line(part: str, text: str, path: str = "") -> LogLine | None:
     """The line `text` of the log of `part`, if it is one of WARN or ERROR."""
-    start = text.find("{")
-    # `docker logs` of a Compose service and a plain process write the same lines.
-    if start == 0:
+    if text.startswith("{"):
         try:
             parsed = json.loads(text)
         except ValueError:
@@ -117,8 +116,12 @@ def loud_line(part: str, text: str, path: str = "") -> LogLine | None:
     return LogLine(part, _LEVELS.get(word.lower().split()[0], "ERROR"), text, path)
 
 
+#: Whose logs are judged. Agents under test outlive a test, and what they log is their own affair.
+_JUDGED = ("livekit-server", "sip", "agent")
+
+
 class LogTail:
-    """The logs of a run, from where they end now."""
+    """The logs of livekit-server, the SIP service and the sandbox's own agents, from now on."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -128,7 +131,7 @@ class LogTail:
         """The WARN and ERROR lines that were written since, log by log."""
         for path in sorted(self._folder.glob("*.log")):
             start, end = self._ends.get(path, 0), path.stat().st_size
-            if end <= start:
+            if path.stem not in _JUDGED or end <= start:
                 continue
             with path.open("rb") as file:
                 file.seek(max(start, end - _MOST))

@@ -57,6 +57,15 @@ def test_the_job_of_a_host_that_died_cannot_tell() -> None:
     assert broken("job-ended", [entered, died]) == []
 
 
+def test_a_job_that_failed_or_whose_process_died_is_over() -> None:
+    data = {"job": "AJ_1", "room": "lobby", "agent": "a"}
+    entered = Event(source="agent", name="job.entered", data=data)
+    failed = Event(source="agent", name="job.failed", data={**data, "error": "E"})
+    exited = Event(source="agent", name="worker.exited", data={"agent": "a", "code": -9})
+    assert broken("job-ended", [entered, failed]) == []
+    assert broken("job-ended", [entered, exited]) == []
+
+
 def test_a_call_that_is_still_counted() -> None:
     assert broken("calls-active", [], active={"inbound": 1.0, "outbound": 0.0}) == [
         "the SIP service still counts 1 inbound call(s)"
@@ -111,6 +120,8 @@ def test_only_what_a_log_grew_by_is_read(tmp_path: Path) -> None:
     with log.open("a") as file:
         file.write('{"level":"info","msg":"fine"}\n{"level":"error","msg":"after"}\n')
     (tmp_path / "agent.log").write_text("2026-01-31 12:00:00,000 ERROR root new file\n")
+    (tmp_path / "redis.log").write_text("2026-01-31 12:00:00,000 ERROR not judged\n")
+    (tmp_path / "agent-desk-1.log").write_text('{"message": "not judged", "level": "ERROR"}\n')
     assert [str(line) for line in tail.lines()] == [
         "agent ERROR: root new file",
         "sip ERROR: after",
