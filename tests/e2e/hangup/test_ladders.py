@@ -41,7 +41,7 @@ async def test_a_call_that_is_cancelled_while_it_rings(
 async def test_a_call_out_that_is_rejected(sandbox: Sandbox, assert_ladder: AssertLadder) -> None:
     """A call out that is busy: the INVITE with its From and its offer, 486, and the ACK.
 
-    (S-OUT-10.486)
+    (S-OUT-10)
     """
     line = await sandbox.phone.line()
     await line.rejects(486)
