@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sandbox.phone.service.sound import resample
+from sandbox.audio import resample
 
 __all__ = ["Capture"]
 
