@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 from rich.table import Table
 
-from benchmarks.run import Bench, console, running
+from benchmarks.run import Bench, console, processes, running
 from sandbox import Line, Sandbox
 from sandbox.stack.process import descendants
 
@@ -221,7 +221,7 @@ async def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sandbox-leaks-") as name:
         async with running("native", Path(name)) as bench:
-            pid = bench.stack.engine.pids["sip"]
+            pid = processes(bench)["sip"]
             box = bench.new("leaks")
             calls = Calls(box)
             await calls.prepare()

@@ -147,13 +147,17 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return total
 
 
+def processes(bench: Bench) -> dict[str, int]:
+    """The process id of each part of the stack."""
+    if not isinstance(bench.stack.engine, NativeEngine):
+        raise SystemExit("this is measured by process: --engine native")
+    return bench.stack.engine.pids
+
+
 async def bench_load(bench: Bench, calls: int, seconds: float) -> None:
     """CPU of each part while `calls` calls are up, two in a room, with a tone each."""
     box = bench.new("load")
-    engine = bench.stack.engine
-    if not isinstance(engine, NativeEngine):
-        raise SystemExit("the load is measured by process: --engine native")
-    pids = engine.pids
+    pids = processes(bench)
     up = []
     for _ in range(calls // 2):
         number = await box.inbound()

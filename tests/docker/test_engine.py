@@ -48,11 +48,8 @@ async def test_everything_is_labelled_and_gone_afterwards(docker: Docker, tmp_pa
         assert len(named) == 4
         assert docker.lines("volume", "ls", "-q") == []
     finally:
-        began = time.monotonic()
         await stack.stop()
-        took = time.monotonic() - began
     assert left(docker, run) == []
-    assert took < 3 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     assert (tmp_path / "compose.env").stat().st_mode & 0o777 == 0o600
     for service in ("redis", "livekit-server", "sip"):
         assert (tmp_path / f"{service}.log").stat().st_size > 0
