@@ -31,7 +31,8 @@ def header_attributes(
     """The attributes that headers become, and what stands for those whose header is not known.
 
     A repeated header gives its last value to `include_headers` and its first to
-    `headers_to_attributes`; what is mapped by name wins over what is included.
+    `headers_to_attributes`; what is mapped by name wins over what is included, and
+    a known carrier's header over both.
 
     Returns:
         The attributes, and `{attribute: "{header X-Name}"}` for mapped headers that the call,
@@ -45,10 +46,6 @@ def header_attributes(
         for name, value in headers:
             if include == SIPHeaderOptions.SIP_ALL_HEADERS or name.lower().startswith("x-"):
                 found[f"sip.h.{name.lower()}"] = value
-    for name, value in reversed(headers):
-        known = PROVIDER_HEADERS.get(name.lower())
-        if known is not None:
-            found[known] = value
     candidates: dict[str, dict[str, str]] = {}
     for name, attribute in (trunk.headers_to_attributes if trunk is not None else {}).items():
         mapped = call.header(name)
@@ -61,6 +58,11 @@ def header_attributes(
         names = " or ".join(sorted(values))
         one = len(set(values.values())) == 1
         found[attribute] = next(iter(values.values())) if one else f"{{header {names}, by chance}}"
+    for name, value in reversed(headers):
+        known = PROVIDER_HEADERS.get(name.lower())
+        if known is not None:
+            found[known] = value
+            pending.pop(known, None)
     return found, pending
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from livekit import api
 
 from sandbox import Call, DeadlineMissed, Inbound, Peer, Room, Sandbox
 from tests.e2e.wire import Wire
@@ -84,6 +85,20 @@ def tones_heard(sandbox: Sandbox, call: Call) -> set[int]:
         for event in sandbox.timeline.since(sandbox.mark)
         if event.call == call.id and event.name == "media.tone" and event.data["on"]
     }
+
+
+async def assert_timed_out(transfer: Awaitable[object]) -> None:
+    """A transfer whose ringing_timeout passed is the API's 408.
+
+    Its code is `deadline_exceeded` (recorded). livekit-sip answers `canceled` now and then: two
+    timers of the same length race, livekit-server's and its own.
+    """
+    with pytest.raises(api.ServerError) as caught:
+        await transfer
+    error = caught.value
+    assert (error.status, error.code) in ((408, "deadline_exceeded"), (408, "canceled"))
+    if error.code == "deadline_exceeded":
+        assert error.message == "twirp error unknown: request timed out"
 
 
 async def refer_policy(call: Call, status: int, *, dial: bool = True) -> None:

@@ -55,20 +55,46 @@ async def test_a_carriers_header_overrides_a_rule_attribute(sandbox: Sandbox) ->
     assert caller.attributes["sip.twilio.callSid"] == "header"
 
 
-async def test_a_mapping_overrides_every_other_source(sandbox: Sandbox) -> None:
-    """headers_to_attributes wins over the rule, included headers and known carriers. (S-HDR-03)"""
+async def test_a_mapping_overrides_the_rule_and_included_headers(sandbox: Sandbox) -> None:
+    """headers_to_attributes wins over the rule's attributes and included headers. (S-HDR-03)"""
     number = await sandbox.inbound(
         include_headers=X_HEADERS,
         attributes={"sip.twilio.callSid": "rule", "sip.h.x-a": "rule"},
         headers_to_attributes={"X-Mine": "sip.twilio.callSid", "X-Other": "sip.h.x-a"},
     )
     call = await sandbox.phone.dial(
-        number,
-        headers={"X-Twilio-CallSid": "twilio", "X-A": "a", "X-Mine": "mine", "X-Other": "other"},
+        number, headers={"X-A": "a", "X-Mine": "mine", "X-Other": "other"}
     )
     _, caller = await assert_rings_in(sandbox, call)
     assert caller.attributes["sip.twilio.callSid"] == "mine"
     assert caller.attributes["sip.h.x-a"] == "other"
+
+
+async def test_a_carriers_header_overrides_a_mapping(sandbox: Sandbox) -> None:
+    """A known carrier's header has the last word, over headers_to_attributes too. (S-HDR-03)"""
+    number = await sandbox.inbound(
+        attributes={"sip.twilio.callSid": "rule"},
+        headers_to_attributes={"X-Mine": "sip.twilio.callSid"},
+    )
+    call = await sandbox.phone.dial(
+        number, headers={"X-Twilio-CallSid": "carrier", "X-Mine": "mine"}
+    )
+    _, caller = await assert_rings_in(sandbox, call)
+    assert caller.attributes["sip.twilio.callSid"] == "carrier"
+
+
+async def test_an_empty_header_takes_the_attribute_away(sandbox: Sandbox) -> None:
+    """Mapped, included or a carrier's: an empty header removes what the rule had set. (S-HDR-01)"""
+    number = await sandbox.inbound(
+        include_headers=X_HEADERS,
+        attributes={"mapped": "rule", "sip.h.x-a": "rule", "sip.twilio.callSid": "rule"},
+        headers_to_attributes={"X-Mine": "mapped"},
+    )
+    call = await sandbox.phone.dial(
+        number, headers={"X-Mine": "", "X-A": "", "X-Twilio-CallSid": ""}
+    )
+    _, caller = await assert_rings_in(sandbox, call)
+    assert not {"mapped", "sip.h.x-a", "sip.twilio.callSid"} & set(caller.attributes)
 
 
 async def test_a_mapping_may_forge_the_number_but_not_the_call(sandbox: Sandbox) -> None:

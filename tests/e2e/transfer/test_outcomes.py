@@ -11,7 +11,7 @@ from livekit import api
 from sandbox import Room, Sandbox
 from sandbox.telephony.inbound import duration
 from sandbox.timeline import now
-from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect, refer_policy
+from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect, assert_timed_out, refer_policy
 from tests.e2e.wire import Wire, WireCall
 
 TARGET = "tel:+15551111"
@@ -122,10 +122,7 @@ async def test_the_end_of_the_subscription_is_not_heeded(sandbox: Sandbox, wire:
         "Content-Type": "message/sipfrag;version=2.0",
     }
     await call.notify("SIP/2.0 100 Trying", headers=headers)
-    with pytest.raises(api.ServerError) as caught:
-        await running
-    assert (caught.value.status, caught.value.code) == (408, "deadline_exceeded")
-    assert caught.value.message == "twirp error unknown: request timed out"
+    await assert_timed_out(running)
 
 
 async def test_a_refer_that_is_not_answered_times_out(sandbox: Sandbox, wire: Wire) -> None:
@@ -136,9 +133,7 @@ async def test_a_refer_that_is_not_answered_times_out(sandbox: Sandbox, wire: Wi
     call, room = await up(sandbox, wire)
     running = transfer(sandbox, room, call.identity, ringing_timeout=1)
     await call.received("REFER")
-    with pytest.raises(api.ServerError) as caught:
-        await running
-    assert (caught.value.status, caught.value.code) == (408, "deadline_exceeded")
+    await assert_timed_out(running)
     assert len(call.seen("REFER")) > 1
     assert call.seen("BYE") == []
 
@@ -160,7 +155,7 @@ async def test_a_second_request_for_the_same_target_shares_the_first(
     await wire.respond(refer, 202, "Accepted")
     await call.notify("SIP/2.0 200 OK")
     await asyncio.wait_for(asyncio.gather(first, second), 2)
-    assert len(call.seen("REFER")) == 1
+    assert {refer.cseq for refer in call.seen("REFER")} == {refer.cseq}  # repeats are no second
 
 
 async def test_a_dialtone_takes_the_place_of_the_room(sandbox: Sandbox, connect: Connect) -> None:

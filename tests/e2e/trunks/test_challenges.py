@@ -163,6 +163,7 @@ async def test_a_repeated_invite_is_one_call(sandbox: Sandbox, wire: Wire) -> No
     """The same INVITE three times, as UDP may bring it, is one call with one caller. (S-OUT-13)"""
     number = await sandbox.inbound()
     call = await wire.invite(number)
+    await call.provisional(100)
     await wire.send(call.sent)
     await wire.send(call.sent)
     await call.joined()

@@ -123,7 +123,7 @@ def test_a_hidden_caller() -> None:
 
 
 def test_what_wins_among_the_attributes() -> None:
-    """Rule < livekit's own < included headers < provider's < mapped; nothing beats callStatus."""
+    """Rule < livekit's own < included headers < mapped < carrier's; nothing beats callStatus."""
     trunks = [
         trunk(
             numbers=[NUMBER],
@@ -132,6 +132,7 @@ def test_what_wins_among_the_attributes() -> None:
                 "x-tier": "tier",
                 "X-Number": "sip.phoneNumber",
                 "X-Status": "sip.callStatus",
+                "Subject": "sip.twilio.callSid",
                 "X-Gone": "gone",
                 "X-Empty": "empty",
             },

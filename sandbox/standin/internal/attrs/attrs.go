@@ -3,6 +3,7 @@
 package attrs
 
 import (
+	"maps"
 	"sort"
 	"strings"
 
@@ -55,16 +56,14 @@ func value(h sip.Header) string { return text(strings.TrimSpace(h.Value())) }
 // text is s as protobuf can carry it.
 func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// Provider gives the attributes of the provider headers alone; they are read
-// from every provisional response of an outbound call.
+// Provider gives the attributes of the provider headers alone, "" for an empty
+// one; they are read from every provisional response of an outbound call.
 func Provider(headers []sip.Header) map[string]string {
 	out := map[string]string{}
 	for _, h := range headers {
 		if name, ok := providers[strings.ToLower(h.Name())]; ok {
 			if _, have := out[name]; !have {
-				if v := value(h); v != "" {
-					out[name] = v
-				}
+				out[name] = value(h)
 			}
 		}
 	}
@@ -72,10 +71,10 @@ func Provider(headers []sip.Header) map[string]string {
 }
 
 // FromHeaders adds to attributes what the headers of a message say: first the
-// included headers (of a repeated header the last counts), then the provider
-// headers, then the explicit mapping (of a repeated header the first counts;
-// compact names are not expanded). Later ones win. An empty header leaves no
-// attribute.
+// included headers (of a repeated header the last counts), then the explicit
+// mapping (of a repeated header the first counts; compact names are not
+// expanded), then the headers of known carriers. Later ones win. An empty
+// header makes an empty attribute, which is none: it takes the others' away.
 func FromHeaders(attributes map[string]string, headers []sip.Header, include livekit.SIPHeaderOptions, mapping map[string]string) {
 	switch include {
 	case livekit.SIPHeaderOptions_SIP_X_HEADERS, livekit.SIPHeaderOptions_SIP_ALL_HEADERS:
@@ -84,27 +83,18 @@ func FromHeaders(attributes map[string]string, headers []sip.Header, include liv
 			if include == livekit.SIPHeaderOptions_SIP_X_HEADERS && !strings.HasPrefix(name, "x-") {
 				continue
 			}
-			set(attributes, headerPrefix+text(name), value(h))
+			attributes[headerPrefix+text(name)] = value(h)
 		}
-	}
-	for k, v := range Provider(headers) {
-		attributes[k] = v
 	}
 	for name, attr := range mapping {
 		for _, h := range headers {
 			if strings.EqualFold(h.Name(), name) {
-				set(attributes, attr, value(h))
+				attributes[attr] = value(h)
 				break
 			}
 		}
 	}
-}
-
-func set(m map[string]string, k, v string) {
-	if v == "" {
-		return
-	}
-	m[k] = v
+	maps.Copy(attributes, Provider(headers))
 }
 
 // ToHeaders renders attributes as headers by the mapping attribute to header,

@@ -41,9 +41,9 @@ func headers(t *testing.T) []sip.Header {
 }
 
 func TestMapping(t *testing.T) {
-	got := map[string]string{PhoneNumber: "+1", "kept": "k"}
+	got := map[string]string{PhoneNumber: "+1", "kept": "k", "gone": "rule"}
 	FromHeaders(got, headers(t), livekit.SIPHeaderOptions_SIP_NO_HEADERS, map[string]string{
-		"X-Customer": "c1", "x-customer": "c2", "X-Repeat": "rep", "X-Utf": "utf", "X-Bad": "bad", "X-Empty": "empty",
+		"X-Customer": "c1", "x-customer": "c2", "X-Repeat": "rep", "X-Utf": "utf", "X-Bad": "bad", "X-Empty": "empty", "x-empty": "gone", "X-Space ": "nothing", "Max-forwards": "sip.twilio.callSid",
 		"X-Missing": "missing", "X-Space": "space", "Subject": "subject", "X-Same1": PhoneNumber, "X-Folded": "folded",
 		"From": "from", "Via": "via", "Contact": "contact", "CSeq": "cseq", "P-Asserted-Identity": "pai", "Diversion": "div",
 		"Max-Forwards": "mf", "Call-ID": "callid", "Content-Type": "ctype",
@@ -54,7 +54,7 @@ func TestMapping(t *testing.T) {
 		"via":     "SIP/2.0/UDP 127.0.0.1:57328;branch=z9hG4bKasmr5an2bh68;rport",
 		"contact": "<sip:tester@127.0.0.1:57328>", "cseq": "1 INVITE", "pai": `"Bob" <sip:bob@pbx.example>`,
 		"div": "<sip:+1888@pbx>;reason=unconditional", "mf": "70", "callid": "g115kye93zce74@miniua",
-		"ctype": "application/sdp", "sip.twilio.callSid": "CA123",
+		"ctype": "application/sdp", "sip.twilio.callSid": "CA123", "empty": "", "gone": "",
 	}
 	if !maps.Equal(got, want) {
 		for k := range got {

@@ -34,7 +34,33 @@ func (l *Leg) HandleBye(tx *sipnet.ServerTx) {
 		// A peer that was sent elsewhere and hangs up has gone there.
 		x.finish(nil)
 	}
-	l.Stop(EndRemoteBye)
+	e := EndRemoteBye
+	e.Why = byeReason(reason, l.Inbound)
+	l.Stop(e)
+}
+
+// byeReason is the peer's BYE in the metrics. The Reason header (RFC 3326) of a
+// caller counts unless it says that all is well: "bye-q.850-17".
+func byeReason(header string, inbound bool) string {
+	if !inbound {
+		return "bye"
+	}
+	protocol, rest, ok := strings.Cut(strings.ToLower(header), ";")
+	if !ok {
+		return "hangup"
+	}
+	cause := "0"
+	for _, param := range strings.Split(rest, ";") {
+		if k, v, _ := strings.Cut(strings.TrimSpace(param), "="); k == "cause" && v != "" {
+			cause = v
+		}
+	}
+	switch why := "bye-" + strings.TrimSpace(protocol) + "-" + cause; why {
+	case "bye-q.850-16", "bye-sip-200":
+		return "hangup"
+	default:
+		return why
+	}
 }
 
 // HandleReinvite answers with the old description whatever is offered; only

@@ -7,6 +7,8 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/psrpc"
 	"google.golang.org/grpc/codes"
+
+	"livekit-sip-sandbox/standin/internal/media"
 )
 
 // SIPError is the API error of a SIP response: the text is prefix and status,
@@ -45,4 +47,16 @@ func RefusedReason(code int) livekit.DisconnectReason {
 		return livekit.DisconnectReason_USER_REJECTED
 	}
 	return livekit.DisconnectReason_CLIENT_INITIATED
+}
+
+// MediaFailure is the reason, in the metrics, of a description that can not be
+// taken.
+func MediaFailure(err error) string {
+	switch {
+	case errors.Is(err, media.ErrNoCodec):
+		return "no-common-codec"
+	case errors.Is(err, media.ErrNoCrypto):
+		return "no-common-crypto"
+	}
+	return "sdp-error"
 }

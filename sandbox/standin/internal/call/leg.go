@@ -38,8 +38,8 @@ const earlyPoll = 200 * time.Millisecond
 // Ends that need no more detail.
 var (
 	EndRemoteBye   = End{Why: "hangup", Hangup: true, Remote: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED}
-	EndMaxDuration = End{Why: "max-call-duration", Hangup: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED}
-	EndShutdown    = End{Why: "shutdown", Hangup: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED}
+	EndMaxDuration = End{Why: "hangup", Hangup: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED}
+	EndShutdown    = End{Why: "hangup", Hangup: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED}
 	EndTransferred = End{Why: "call transferred", Hangup: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED}
 )
 
@@ -163,7 +163,9 @@ func (l *Leg) Join(ctx context.Context, p room.Params) error {
 	}
 	connected()
 	l.Log.Info("joined the room", "room", p.Room, "identity", p.Identity, "participant", r.SID(), "took", time.Since(start))
-	l.Call.Joined(time.Since(start))
+	if l.Inbound {
+		l.Call.Joined()
+	}
 	// Said again although the token has it: the server tells the others about
 	// a participant without tracks only every 3 s, but of a change of
 	// attributes at once. So they meet the call in its first status.
@@ -320,7 +322,11 @@ func (l *Leg) Ended() End {
 // RoomEnd is the End for a room that closed on us.
 func (l *Leg) RoomEnd() End {
 	reason := l.Room().CloseReason()
-	return End{Why: "room " + reason.String(), Reason: reason}
+	why := "removed"
+	if reason == livekit.DisconnectReason_DUPLICATE_IDENTITY {
+		why = "duplicate-identity"
+	}
+	return End{Why: why, Reason: reason}
 }
 
 // Run watches an established call until it ends. answered is when the 200 went
@@ -409,7 +415,7 @@ func (l *Leg) Close(e End, bye bool) {
 		withdraw()
 	}
 	if x != nil {
-		x.callEnded(e)
+		x.callEnded()
 	}
 	if bye && !e.Remote && l.Dialog != nil {
 		l.bye(e.Headers)
@@ -427,8 +433,9 @@ func (l *Leg) Close(e End, bye bool) {
 	}
 	if l.Media != nil {
 		st := l.Media.Stats()
-		l.Call.Packets("recv", st.Codec, st.PacketsIn)
-		l.Call.Packets("send", st.Codec, st.PacketsOut)
+		codec := st.Codec + "/8000" // as SDP has it, G722 too
+		l.Call.Packets("recv", codec, st.PacketsIn)
+		l.Call.Packets("send", codec, st.PacketsOut)
 		l.Media.Close()
 	}
 	l.Call.End(e.Why)

@@ -17,6 +17,7 @@ import (
 	"livekit-sip-sandbox/standin/internal/attrs"
 	"livekit-sip-sandbox/standin/internal/media"
 	"livekit-sip-sandbox/standin/internal/sipnet"
+	"livekit-sip-sandbox/standin/internal/stats"
 )
 
 // defaultTransferTimeout is used when the request names none.
@@ -49,14 +50,9 @@ func (x *transfer) settled() bool {
 	}
 }
 
-// callEnded settles a transfer whose call went away without a NOTIFY.
-func (x *transfer) callEnded(e End) {
-	if e.Remote {
-		x.finish(nil)
-		return
-	}
-	x.finish(psrpc.NewErrorf(psrpc.FailedPrecondition, "call ended: %s", e.Why))
-}
+// callEnded settles a transfer whose call went away without a NOTIFY, whoever
+// ended it: that is a success.
+func (x *transfer) callEnded() { x.finish(nil) }
 
 // sipfrag reads the status line that a NOTIFY carries.
 func sipfrag(body []byte) (code int, reason string, err error) {
@@ -178,23 +174,30 @@ func (l *Leg) refer(ctx context.Context, x *transfer, req *rpc.InternalTransferS
 	defer t.Stop()
 	select {
 	case <-t.C:
-		l.Stop(EndTransferred)
+		e := EndTransferred
+		if l.Inbound {
+			e.Why = EndRemoteBye.Why
+		}
+		l.Stop(e)
 	case <-l.endC:
 	}
 }
 
-// failureReason is the label of a failed transfer: the SIP status, or "error".
+// failureReason is the label of a failed transfer: the SIP status or the code of
+// the error.
 func failureReason(err error) string {
 	var e psrpc.Error
 	if errors.As(err, &e) {
 		for _, d := range e.Details() {
 			if st, ok := d.(*livekit.SIPStatus); ok {
-				return fmt.Sprintf("status-%d", st.Code)
+				return stats.StatusWord(int(st.Code))
 			}
 		}
-		return string(e.Code())
+		if e.Code() == psrpc.DeadlineExceeded {
+			return "canceled" // what the request's end does to the transfer
+		}
 	}
-	return "error"
+	return "psrpc_error"
 }
 
 // ringPhone plays the ringing tone to the phone.

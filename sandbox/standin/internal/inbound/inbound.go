@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"time"
@@ -20,7 +21,6 @@ import (
 	"livekit-sip-sandbox/standin/internal/media"
 	"livekit-sip-sandbox/standin/internal/room"
 	"livekit-sip-sandbox/standin/internal/sipnet"
-	"livekit-sip-sandbox/standin/internal/stats"
 )
 
 const (
@@ -58,8 +58,6 @@ type inboundCall struct {
 	log     *slog.Logger
 	started time.Time
 	key     string // Call-ID and From tag
-	// provider is what livekit-server calls the trunk's provider.
-	provider string
 
 	addToLog func(args ...any)
 	ringing  context.Context // while 180s go out
@@ -79,7 +77,6 @@ func (s *Server) Handle(tx *sipnet.ServerTx) {
 		tx.Respond(sip.NewResponseFromRequest(req, 400, "Bad request", nil))
 		return
 	}
-	s.env.Metrics.InviteRaw()
 	key := string(*req.CallID()) + "|" + sipnet.Tag(from)
 	if r, ok := s.rejected.get(key); ok && !s.env.Cfg.DisableRejectedInvCache {
 		s.env.Log.Info("INVITE of a call just rejected", "sipCallID", string(*req.CallID()), "status", r.code)
@@ -99,7 +96,7 @@ func (s *Server) Handle(tx *sipnet.ServerTx) {
 	c := &inboundCall{s: s, env: s.env, tx: tx, log: log, addToLog: addToLog, started: time.Now(), key: key}
 	c.leg = call.New(s.env, id, true, log)
 	c.ringing, c.quiet = context.WithCancel(c.leg.Context())
-	c.leg.Call = s.env.Metrics.Start(stats.Inbound, to.Address.Host)
+	c.leg.Call = s.env.Metrics.StartIn()
 	c.leg.SetRemoteHeaders(req.Headers())
 	log.Info("INVITE", "requestURI", req.Recipient.String())
 	c.run(challengeFor(ch, challenged))
@@ -130,10 +127,11 @@ func (c *inboundCall) respond(code int, reason string, headers ...sipnet.Header)
 func (c *inboundCall) reject(code int, reason, why string) {
 	c.quiet()
 	c.log.Info("rejected", "status", code, "statusText", reason, "why", why)
-	c.respond(code, reason)
 	if code != 401 && code != 486 { // these are looked at anew
+		// Before the answer: the caller may try again the moment it has it.
 		c.s.rejected.put(c.key, rejection{code: code, reason: reason, tag: c.leg.ID})
 	}
+	c.respond(code, reason)
 	c.leg.Close(call.End{Why: why, Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 }
 
@@ -201,12 +199,12 @@ func (c *inboundCall) run(ch *challenge) {
 	desc := c.describe()
 	from, to := c.tx.Req.From(), c.tx.Req.To()
 
-	t := time.Now()
+	asked := c.leg.Call.Stage("get-auth")
 	auth, err := c.env.IO.GetSIPTrunkAuthentication(ctx, &rpc.GetSIPTrunkAuthenticationRequest{
 		SipCallId: c.leg.ID, From: from.Address.User, FromHost: from.Address.Host,
 		To: to.Address.User, ToHost: to.Address.Host, SrcAddress: desc.SourceIp, Call: desc,
 	})
-	c.env.Metrics.Stage("get-auth", time.Since(t))
+	asked()
 	switch {
 	case err != nil:
 		c.log.Warn("trunk authentication failed", "err", err)
@@ -222,15 +220,12 @@ func (c *inboundCall) run(ch *challenge) {
 		c.dropIt("flood")
 		return
 	}
-	c.provider = auth.ProviderInfo.GetName()
 	c.addToLog("trunkID", auth.SipTrunkId)
-	if auth.SipTrunkId != "" {
-		c.leg.Call.Trunk()
-	}
 	if auth.Username != "" && auth.Password != "" && !c.authenticate(ch, auth) {
 		return
 	}
 	c.s.challenges.drop(c.key)
+	c.leg.Call.LetIn(to.Address.Host, auth.SipTrunkId != "")
 
 	c.leg.OnEarlyBye(func() {
 		// The INVITE stays without a final response, as recorded.
@@ -299,7 +294,7 @@ func (c *inboundCall) authenticate(ch *challenge, auth *rpc.GetSIPTrunkAuthentic
 		res.AppendHeader(sip.NewHeader("Proxy-Authenticate", n.header()))
 		c.log.Info("challenged", "realm", realm)
 		c.tx.Respond(res)
-		c.leg.Close(call.End{Why: "challenged", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
+		c.leg.Close(call.End{Why: "unauthorized", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 		return false
 	}
 	if why := ch.refusal(cred.Value(), "INVITE", auth.Username, auth.Password); why != "" {
@@ -321,8 +316,7 @@ func (c *inboundCall) evaluate(ctx context.Context, trunk string, desc *rpc.SIPC
 	for k, v := range attrs.Provider(req.Headers()) {
 		extra[k] = v
 	}
-	t := time.Now()
-	defer func() { c.env.Metrics.Stage("eval-dispatch", time.Since(t)) }()
+	defer c.leg.Call.Stage("eval-dispatch")()
 	return c.env.IO.EvaluateSIPDispatchRules(ctx, &rpc.EvaluateSIPDispatchRulesRequest{
 		SipCallId: c.leg.ID, SipTrunkId: trunk,
 		CallingNumber: req.From().Address.User, CallingHost: req.From().Address.Host,
@@ -378,6 +372,7 @@ func (c *inboundCall) participant(rule *rpc.EvaluateSIPDispatchRulesResponse, st
 		a[k] = v
 	}
 	attrs.FromHeaders(a, req.Headers(), rule.IncludeHeaders, rule.HeadersToAttributes)
+	maps.DeleteFunc(a, func(_, value string) bool { return value == "" })
 	a[attrs.CallID] = c.leg.ID
 	a[attrs.CallTag] = sipnet.Tag(req.From())
 	a[attrs.CallIDFull] = string(*req.CallID())
@@ -399,8 +394,7 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 	}
 	c.env.Metrics.SDP("offer", len(c.tx.Req.Body()))
 	if names, ok := media.OfferedCodecs(c.tx.Req.Body()); ok {
-		c.env.Metrics.SDPParsed()
-		c.env.Metrics.Offered(stats.Inbound, c.provider, names)
+		c.leg.Call.Offered(names)
 	}
 	answer, err := c.leg.Media.Answer(c.tx.Req.Body())
 	c.env.Metrics.SDP("answer", len(answer))
@@ -410,23 +404,12 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 		res := sip.NewResponseFromRequest(c.tx.Req, 400, "", nil)
 		res.AppendHeader(sip.NewHeader("Allow", sipnet.Allow))
 		res.AppendHeader(c.env.SIP.Contact(c.tx.Flow.Network()))
-		c.tx.Respond(res)
 		c.s.rejected.put(c.key, rejection{code: 400, tag: c.leg.ID})
-		c.leg.Close(call.End{Why: mediaFailure(err), Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
+		c.tx.Respond(res)
+		c.leg.Close(call.End{Why: call.MediaFailure(err), Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 		return false
 	}
 	return true
-}
-
-// mediaFailure is the reason of an offer that can not be taken.
-func mediaFailure(err error) string {
-	switch {
-	case errors.Is(err, media.ErrNoCodec):
-		return "no-common-codec"
-	case errors.Is(err, media.ErrNoCrypto):
-		return "no-common-crypto"
-	}
-	return "sdp-error"
 }
 
 // direct is a call without PIN: join, ring until somebody is there, answer.
@@ -440,11 +423,11 @@ func (c *inboundCall) direct(rule *rpc.EvaluateSIPDispatchRulesResponse) {
 		}
 		var out *room.ClosedError
 		if errors.As(err, &out) {
-			c.rejectWith(call.End{Why: "room " + out.Reason.String(), Reason: out.Reason})
+			c.rejectWith(call.End{Why: "hangup", Reason: out.Reason})
 			return
 		}
 		c.log.Warn("could not join the room", "err", err)
-		c.reject(486, "Rejected", "join-failed")
+		c.reject(486, "Rejected", "participant-failed")
 		return
 	}
 	published := make(chan error, 1)
@@ -477,7 +460,7 @@ wait:
 			c.isEnding()
 			return
 		case <-r.Closed():
-			c.rejectWith(c.leg.RoomEnd())
+			c.rejectWith(call.End{Why: "hangup", Reason: c.leg.RoomEnd().Reason})
 			return
 		case <-t.C:
 			c.rejectWith(call.End{Why: "cannot-subscribe", Reason: livekit.DisconnectReason_USER_UNAVAILABLE})
@@ -543,7 +526,6 @@ func (c *inboundCall) accept(headers []sipnet.Header) (time.Time, bool) {
 	}
 	sent()
 	c.leg.Establish()
-	c.leg.Call.Answered()
 	c.log.Info("answered", "after", now.Sub(c.started))
 	go func() {
 		select {

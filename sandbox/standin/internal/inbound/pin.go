@@ -77,7 +77,7 @@ func (c *inboundCall) withPIN(trunk string, desc *rpc.SIPCall, rule *rpc.Evaluat
 	}
 	if err := c.leg.Join(c.leg.Context(), c.participant(found, attrs.Active)); err != nil {
 		c.log.Warn("could not join the room", "err", err)
-		c.leg.Close(call.End{Why: "join-failed", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, true)
+		c.leg.Close(call.End{Why: "participant-failed", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, true)
 		return
 	}
 	if err := c.leg.Room().Publish(); err != nil {

@@ -92,7 +92,6 @@ type remoteSDP struct {
 	codecs    map[codecKind]uint8
 	dtmfPT    int // -1: none
 	crypto    []cryptoLine
-	offered   []string // names of all formats, those not spoken here too
 }
 
 // isUnspecified tells whether the peer asked for no media (0.0.0.0, old hold).
@@ -173,13 +172,7 @@ func parseSDP(raw []byte) (*remoteSDP, error) {
 		}
 		pt := uint8(v)
 		name, mapped := names[pt]
-		if short, _, _ := strings.Cut(name, "/"); short != "" {
-			r.offered = append(r.offered, knownName(short))
-		}
 		for _, c := range codecDefs {
-			if !mapped && pt == c.pt {
-				r.offered = append(r.offered, c.name)
-			}
 			if (mapped && name == strings.ToLower(c.name)+"/8000") || (!mapped && pt == c.pt) {
 				if _, dup := r.codecs[c.kind]; !dup {
 					r.codecs[c.kind] = pt
@@ -193,27 +186,19 @@ func parseSDP(raw []byte) (*remoteSDP, error) {
 	return r, nil
 }
 
-// known are names of codecs that phones offer. The metrics count them; what is
-// none of them is "other", so that no peer can make up labels.
-var known = []string{"G722", "PCMU", "PCMA", dtmfName, "opus", "G729", "GSM", "iLBC", "speex", "AMR", "AMR-WB", "EVS", "L16", "CN", "G723", "G726-32", "SILK", "red"}
-
-func knownName(s string) string {
-	for _, k := range known {
-		if strings.EqualFold(s, k) {
-			return k
-		}
-	}
-	return "other"
-}
-
-// OfferedCodecs names the codecs of a description; ok is false if it can not
-// be read.
+// OfferedCodecs names the codecs of a description that this package speaks; ok
+// is false if it can not be read.
 func OfferedCodecs(body []byte) (names []string, ok bool) {
 	r, err := parseSDP(body)
 	if err != nil {
 		return nil, false
 	}
-	return r.offered, true
+	for _, c := range codecDefs {
+		if _, have := r.codecs[c.kind]; have {
+			names = append(names, c.name)
+		}
+	}
+	return names, true
 }
 
 // normalEncoding lowers an rtpmap encoding and drops a channel count of 1.

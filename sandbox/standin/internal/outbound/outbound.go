@@ -33,6 +33,10 @@ const (
 	cancelWait = 5 * time.Second
 	// twilioFraud is the code of X-Twilio-Error for calls blocked as fraud.
 	twilioFraud = "32203"
+	// noStatus and badChallenge are words of the metrics: an INVITE that failed
+	// without a refusal, and a call whose challenge could not be read.
+	noStatus     = "other"
+	badChallenge = "invite-failed"
 	// graceNoRTP: see the inbound package, the watch is the same.
 	graceNoRTP = 2300 * time.Millisecond
 )
@@ -62,6 +66,7 @@ type failure struct {
 	err    error
 	reason livekit.DisconnectReason
 	why    string
+	invite string // reason of the failed INVITE in the metrics, "" if it was answered
 	bye    bool
 }
 
@@ -97,7 +102,7 @@ func (c *Client) Create(ctx context.Context, req *rpc.InternalCreateSIPParticipa
 		o.leg.SetMediaTimeout(d)
 	}
 	log.Info("outbound call", "transport", req.Transport.String(), "waitUntilAnswered", req.WaitUntilAnswered)
-	o.leg.Call = c.env.Metrics.Start(stats.Outbound, req.Address)
+	o.leg.Call = c.env.Metrics.StartOut(req.Address)
 	if f := o.join(ctx); f != nil {
 		o.fail(f)
 		return nil, f.err
@@ -158,10 +163,10 @@ func (o *outboundCall) join(ctx context.Context) *failure {
 	})
 	var out *room.ClosedError
 	if errors.As(err, &out) {
-		return &failure{err: errTimedOut, why: "room " + out.Reason.String(), reason: out.Reason}
+		return &failure{err: errTimedOut, why: "removed", reason: out.Reason}
 	}
 	if err != nil {
-		return &failure{err: psrpc.NewError(psrpc.Internal, fmt.Errorf("could not join the room: %w", err)), why: "join-failed"}
+		return &failure{err: psrpc.NewError(psrpc.Internal, fmt.Errorf("could not join the room: %w", err)), why: "participant-failed"}
 	}
 	if err := o.leg.Room().Publish(); err != nil {
 		// Most likely the room or the participant went away again; if so the
@@ -194,6 +199,9 @@ func (o *outboundCall) dialAndRun(ctx context.Context, answered chan<- error) {
 	f := o.dial(ctx)
 	stopTone()
 	if f != nil {
+		if f.invite != "" {
+			o.leg.Call.Failed(f.invite)
+		}
 		o.fail(f)
 		tell(f.err)
 		return
@@ -264,7 +272,7 @@ func (o *outboundCall) invite(from *sip.FromHeader, to *sip.ToHeader, seq uint32
 	inv.SetBody(offer)
 	inv.AppendHeader(sip.HeaderClone(to))
 	inv.AppendHeader(sip.HeaderClone(from))
-	inv.AppendHeader(o.env.SIP.Contact(t.network))
+	inv.AppendHeader(o.env.SIP.Contact(transportParam(o.req.Transport)))
 	inv.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	inv.AppendHeader(sip.NewHeader("Allow", sipnet.Allow))
 	if auth != nil {
@@ -301,20 +309,17 @@ func (o *outboundCall) dial(ctx context.Context) *failure {
 
 	addr, err := o.env.SIP.Resolve(t.network, strings.Trim(t.host, "[]"), t.port)
 	if err != nil {
-		return &failure{err: psrpc.NewError(psrpc.InvalidArgument, err), why: "dns-resolution", reason: livekit.DisconnectReason_CLIENT_INITIATED}
+		return &failure{err: psrpc.NewError(psrpc.InvalidArgument, err), why: "dns-resolution", invite: noStatus, reason: livekit.DisconnectReason_CLIENT_INITIATED}
 	}
 	flow, err := o.env.SIP.Dial(t.network, addr)
 	if err != nil {
-		return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, err), why: "network-error", reason: livekit.DisconnectReason_CLIENT_INITIATED}
+		return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, err), why: "network-error", invite: noStatus, reason: livekit.DisconnectReason_CLIENT_INITIATED}
 	}
 	offer, err := o.leg.Media.Offer()
 	if err != nil {
 		return &failure{err: psrpc.NewError(psrpc.Internal, err), why: "media-failed", reason: livekit.DisconnectReason_CLIENT_INITIATED}
 	}
 	o.env.Metrics.SDP("offer", len(offer))
-	if names, ok := media.OfferedCodecs(offer); ok {
-		o.env.Metrics.Offered(stats.Outbound, "", names)
-	}
 	from := &sip.FromHeader{DisplayName: t.display, Address: t.from, Params: sip.NewParams()}
 	from.Params.Add("tag", o.req.SipCallId)
 	to := &sip.ToHeader{Address: t.to, Params: sip.NewParams()}
@@ -324,7 +329,7 @@ func (o *outboundCall) dial(ctx context.Context) *failure {
 		o.log.Info("INVITE", "requestURI", t.request.String(), "to", addr.String(), "sipCallID", string(*inv.CallID()), "seq", seq)
 		tx, err := o.env.SIP.Request(inv, flow)
 		if err != nil {
-			return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, err), why: "network-error", reason: livekit.DisconnectReason_CLIENT_INITIATED}
+			return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, err), why: "network-error", invite: noStatus, reason: livekit.DisconnectReason_CLIENT_INITIATED}
 		}
 		res, f := o.await(ctx, tx, from, flow)
 		if f != nil {
@@ -336,10 +341,11 @@ func (o *outboundCall) dial(ctx context.Context) *failure {
 			return o.answered(tx, inv, res, from, flow)
 		case res.StatusCode == 401 || res.StatusCode == 407:
 			if seq >= maxAttempts {
-				return refused(psrpc.NewErrorf(psrpc.FailedPrecondition, "max auth retry attempts reached for SIP invite"), "auth-required")
+				return refused(psrpc.NewErrorf(psrpc.FailedPrecondition, "max auth retry attempts reached for SIP invite"), stats.Refused(res.StatusCode))
 			}
-			if auth, err = o.authorize(res); err != nil {
-				return refused(err, "auth-required")
+			var why string
+			if auth, why, err = o.authorize(res); err != nil {
+				return refused(err, why)
 			}
 		default:
 			return o.refusal(res)
@@ -348,7 +354,7 @@ func (o *outboundCall) dial(ctx context.Context) *failure {
 }
 
 func refused(err error, why string) *failure {
-	return &failure{err: err, why: why, reason: livekit.DisconnectReason_USER_REJECTED}
+	return &failure{err: err, why: why, invite: noStatus, reason: livekit.DisconnectReason_USER_REJECTED}
 }
 
 // refusal turns a final response above 200 into the failure of the call. For
@@ -356,13 +362,14 @@ func refused(err error, why string) *failure {
 // Twilio's; and one code of that header, a block for fraud, goes without the
 // words around the status.
 func (o *outboundCall) refusal(res *sip.Response) *failure {
-	f := &failure{why: fmt.Sprintf("status-%d", res.StatusCode), reason: call.RefusedReason(res.StatusCode)}
+	f := &failure{why: stats.Refused(res.StatusCode), invite: stats.StatusLabel(res.StatusCode), reason: call.RefusedReason(res.StatusCode)}
 	twilio := ""
 	if h := res.GetHeader("X-Twilio-Error"); h != nil {
 		twilio = h.Value()
 	}
 	if strings.HasPrefix(twilio, twilioFraud) {
 		f.err, f.reason = call.SIPError("", res.StatusCode, res.Reason), livekit.DisconnectReason_USER_REJECTED
+		f.why = "carrier-blocked"
 		return f
 	}
 	text := res.Reason
@@ -385,13 +392,13 @@ func (o *outboundCall) await(ctx context.Context, tx *sipnet.ClientTx, from *sip
 		if err != nil {
 			if ctx.Err() != nil {
 				go o.cancel(tx, from, flow)
-				return nil, &failure{err: errTimedOut, why: "no-answer", reason: livekit.DisconnectReason_USER_UNAVAILABLE}
+				return nil, &failure{err: errTimedOut, why: "no-answer", invite: noStatus, reason: livekit.DisconnectReason_USER_UNAVAILABLE}
 			}
 			var timeout *sipnet.TimeoutError
 			if errors.As(err, &timeout) {
-				return nil, &failure{err: psrpc.NewError(psrpc.Canceled, err), why: "upstream-no-response", reason: livekit.DisconnectReason_USER_UNAVAILABLE}
+				return nil, &failure{err: psrpc.NewError(psrpc.Canceled, err), why: "upstream-no-response", invite: noStatus, reason: livekit.DisconnectReason_USER_UNAVAILABLE}
 			}
-			return nil, &failure{err: psrpc.NewError(psrpc.Unavailable, err), why: "network-error", reason: livekit.DisconnectReason_CLIENT_INITIATED}
+			return nil, &failure{err: psrpc.NewError(psrpc.Unavailable, err), why: "network-error", invite: noStatus, reason: livekit.DisconnectReason_CLIENT_INITIATED}
 		}
 		if res.StatusCode >= 200 {
 			return res, nil
@@ -432,10 +439,12 @@ func (o *outboundCall) flow(d *sipnet.Dialog, invite sipnet.Flow) sipnet.Flow {
 	return f
 }
 
-// authorize answers a challenge.
-func (o *outboundCall) authorize(res *sip.Response) (*sipnet.Header, error) {
+// authorize answers a challenge; or it says why not, for the metrics and as an
+// error.
+func (o *outboundCall) authorize(res *sip.Response) (answered *sipnet.Header, why string, err error) {
+	why = stats.Refused(res.StatusCode)
 	if o.req.Username == "" || o.req.Password == "" {
-		return nil, psrpc.NewErrorf(psrpc.FailedPrecondition, "sip server required auth, but no username or password was provided")
+		return nil, why, psrpc.NewErrorf(psrpc.FailedPrecondition, "sip server required auth, but no username or password was provided")
 	}
 	ask, answer := "WWW-Authenticate", "Authorization"
 	if res.StatusCode == 407 {
@@ -443,29 +452,29 @@ func (o *outboundCall) authorize(res *sip.Response) (*sipnet.Header, error) {
 	}
 	h := res.GetHeader(ask)
 	if h == nil {
-		return nil, psrpc.NewErrorf(psrpc.FailedPrecondition, "no auth header in sip invite response")
+		return nil, why, psrpc.NewErrorf(psrpc.FailedPrecondition, "no auth header in sip invite response")
 	}
 	chal, err := digest.ParseChallenge(h.Value())
 	if err == nil && !strings.HasPrefix(h.Value(), "Digest ") {
 		err = errors.New("unknown scheme") // the real one knows one spelling
 	}
 	if err != nil {
-		return nil, psrpc.NewError(psrpc.FailedPrecondition, fmt.Errorf("invalid challenge %q: %w", h.Value(), err))
+		return nil, badChallenge, psrpc.NewError(psrpc.FailedPrecondition, fmt.Errorf("invalid challenge %q: %w", h.Value(), err))
 	}
 	cred, err := digest.Digest(chal, digest.Options{
 		Method: "INVITE", URI: res.To().Address.String(), Username: o.req.Username, Password: o.req.Password,
 	})
 	if err != nil {
-		return nil, psrpc.NewError(psrpc.FailedPrecondition, err)
+		return nil, badChallenge, psrpc.NewError(psrpc.FailedPrecondition, err)
 	}
-	return &sipnet.Header{Name: answer, Value: cred.String()}, nil
+	return &sipnet.Header{Name: answer, Value: cred.String()}, "", nil
 }
 
 func (o *outboundCall) dialog(inv *sip.Request, res *sip.Response, from *sip.FromHeader, flow sipnet.Flow) *sipnet.Dialog {
 	d := &sipnet.Dialog{
 		CallID: string(*inv.CallID()), Local: from,
 		Remote: &sip.ToHeader{DisplayName: res.To().DisplayName, Address: res.To().Address, Params: res.To().Params.Clone()},
-		Target: inv.Recipient, Seq: inv.CSeq().SeqNo, Caller: true, Network: flow.Network(), Peer: flow.Remote(),
+		Target: inv.Recipient, Seq: inv.CSeq().SeqNo, Caller: true, Network: flow.Network(), Transport: transportParam(o.req.Transport), Peer: flow.Remote(),
 	}
 	if c := res.Contact(); c != nil {
 		d.Target = c.Address
@@ -485,11 +494,8 @@ func (o *outboundCall) answered(tx *sipnet.ClientTx, inv *sip.Request, res *sip.
 	d := o.dialog(inv, res, from, flow)
 	o.leg.Dialog = d
 	o.env.Metrics.SDP("answer", len(res.Body()))
-	if _, ok := media.OfferedCodecs(res.Body()); ok {
-		o.env.Metrics.SDPParsed()
-	}
 	if err := o.leg.Media.AcceptAnswer(res.Body()); err != nil {
-		return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, mediaError(err)), why: "sdp-error", reason: livekit.DisconnectReason_USER_REJECTED, bye: true}
+		return &failure{err: psrpc.NewError(psrpc.FailedPrecondition, mediaError(err)), why: call.MediaFailure(err), reason: livekit.DisconnectReason_USER_REJECTED, bye: true}
 	}
 	o.leg.SetRemoteHeaders(res.Headers())
 	if err := tx.Ack(d.Ack(o.env.SIP, inv.CSeq().SeqNo), o.flow(d, flow)); err != nil {

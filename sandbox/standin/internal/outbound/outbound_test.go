@@ -38,7 +38,7 @@ func setUp(t *testing.T) *bench {
 	}
 	rooms := make(chan *roomtest.Room, 8)
 	b := &bench{phone: siptest.NewPhone(t, ""), rooms: rooms, env: &call.Env{
-		Cfg: &config.Config{MediaTimeout: time.Minute, MediaTimeoutInitial: time.Minute}, SIP: ep, Log: log, Metrics: stats.New(),
+		Cfg: &config.Config{MediaTimeout: time.Minute, MediaTimeoutInitial: time.Minute}, SIP: ep, Log: log, Metrics: stats.New("NE_test"),
 		Media:    media.Config{ListenIP: "127.0.0.1", AdvertiseIP: "127.0.0.1"},
 		JoinRoom: roomtest.Joiner(rooms, func(r *roomtest.Room) call.Room { return r }),
 	}}

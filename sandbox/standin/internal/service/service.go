@@ -17,6 +17,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"github.com/livekit/protocol/redis"
 	"github.com/livekit/protocol/rpc"
+	"github.com/livekit/protocol/utils"
 	"github.com/livekit/psrpc"
 
 	"livekit-sip-sandbox/standin/internal/call"
@@ -57,7 +58,7 @@ const (
 
 // Start brings everything up. The returned service answers calls.
 func Start(cfg *config.Config, log *slog.Logger) (*Service, error) {
-	s := &Service{cfg: cfg, log: log, metrics: stats.New()}
+	s := &Service{cfg: cfg, log: log, metrics: stats.New(utils.NewGuid("NE_"))}
 	room.SetLogger(log)
 	signal, err := cfg.SignalIP()
 	if err != nil {
@@ -119,6 +120,7 @@ func (s *Service) handle(tx *sipnet.ServerTx) {
 	tag := sipnet.Tag(tx.Req.To())
 	switch tx.Method {
 	case "INVITE":
+		s.metrics.InviteRaw()
 		if tag == "" {
 			s.in.Handle(tx)
 			return

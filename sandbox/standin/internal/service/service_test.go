@@ -104,7 +104,7 @@ func setUp(t testing.TB) *bench {
 	b := &bench{bus: &bus{}, rooms: make(chan *roomtest.Room, 8),
 		server: &server{auth: &rpc.GetSIPTrunkAuthenticationResponse{SipTrunkId: "ST_1"}, rule: accept}}
 	cfg := &config.Config{MediaTimeout: time.Minute, MediaTimeoutInitial: time.Minute, SIPRingingInterval: time.Second}
-	b.s = &Service{cfg: cfg, log: log, metrics: stats.New(), rpc: b.bus}
+	b.s = &Service{cfg: cfg, log: log, metrics: stats.New("NE_test"), rpc: b.bus}
 	b.s.env = &call.Env{
 		Cfg: cfg, SIP: ep, IO: b.server, Log: log, Metrics: b.s.metrics, OfferTransfer: b.s.offerTransfer,
 		Media:    media.Config{ListenIP: "127.0.0.1", AdvertiseIP: "127.0.0.1"},

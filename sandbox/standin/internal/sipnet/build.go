@@ -107,6 +107,8 @@ type Dialog struct {
 	// reachable address of its own.
 	Network string
 	Peer    netip.AddrPort
+	// Transport is the parameter of the Contact of our ACK; "" is none.
+	Transport string
 }
 
 // Request builds an in-dialog request. The order of the headers differs
@@ -174,7 +176,7 @@ func (d *Dialog) Ack(e *Endpoint, seq uint32) *sip.Request {
 	cid := sip.CallIDHeader(d.CallID)
 	req.AppendHeader(&cid)
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: seq, MethodName: sip.ACK})
-	req.AppendHeader(e.Contact(d.Network))
+	req.AppendHeader(e.Contact(d.Transport))
 	req.SetBody(nil)
 	return req
 }

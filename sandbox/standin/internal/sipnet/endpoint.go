@@ -105,10 +105,13 @@ func (e *Endpoint) Close() {
 	e.wg.Wait()
 }
 
-// Contact is our own address as the peer should call it.
-func (e *Endpoint) Contact(network string) *sip.ContactHeader {
+// Contact is our own address as the peer should call it; a transport of "" is
+// left to the peer.
+func (e *Endpoint) Contact(transport string) *sip.ContactHeader {
 	p := sip.NewParams()
-	p.Add("transport", network)
+	if transport != "" {
+		p.Add("transport", transport)
+	}
 	return &sip.ContactHeader{Address: sip.Uri{
 		Scheme: "sip", Host: e.cfg.SignalIP, Port: e.cfg.SignalPort, UriParams: p,
 	}, Params: sip.NewParams()}

@@ -4,8 +4,8 @@
 package stats
 
 import (
+	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +18,16 @@ const namespace = "livekit_sip"
 
 // Directions of calls.
 const (
-	Inbound  = "inbound"
-	Outbound = "outbound"
+	Inbound  = "in"
+	Outbound = "out"
+)
+
+// Labels that say little.
+const (
+	// unknown is the peer and the provider of a call in whose trunk is not known.
+	unknown = "unknown"
+	// external is the provider of every trunk that LiveKit Cloud did not sell.
+	external = "external"
 )
 
 // Stats are the metrics of the service. A nil Stats counts nothing.
@@ -39,7 +47,7 @@ type Stats struct {
 	stage      *prometheus.HistogramVec
 	packets    *prometheus.CounterVec
 	sdpSize    *prometheus.HistogramVec
-	sdpParsed  prometheus.Counter
+	sdpParsed  *prometheus.CounterVec
 	codecs     *prometheus.CounterVec
 	stuck      *prometheus.CounterVec
 	available  prometheus.Gauge
@@ -49,51 +57,50 @@ type Stats struct {
 	xferActive *prometheus.GaugeVec
 }
 
-// New makes the metrics.
-func New() *Stats {
+// New makes the metrics. Each carries node, the id of this service.
+func New(node string) *Stats {
 	s := &Stats{reg: prometheus.NewRegistry()}
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg := prometheus.WrapRegistererWith(prometheus.Labels{"node_id": node}, s.reg)
 	cpu := &cpuLoad{read: procStat}
-	s.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "livekit", Subsystem: "node", Name: "cpu_load", Help: "CPU in use, 0 to 1",
 		ConstLabels: prometheus.Labels{"node_type": "SIP"},
 	}, cpu.value))
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
-		s.reg.MustRegister(c)
+		reg.MustRegister(c)
 		return c
 	}
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
-		s.reg.MustRegister(g)
+		reg.MustRegister(g)
 		return g
 	}
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
-		s.reg.MustRegister(h)
+		reg.MustRegister(h)
 		return h
 	}
 	short := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	long := []float64{1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600}
 
-	s.raw = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "invite_requests_raw", Help: "INVITEs received"})
-	s.available = prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "available", Help: "1 if new calls are taken"})
-	s.reg.MustRegister(s.raw, s.available)
+	s.raw = counter("invite_requests_raw", "INVITEs received").WithLabelValues()
+	s.available = gauge("available", "1 if new calls are taken").WithLabelValues()
 	s.requests = counter("invite_requests", "calls started", "dir")
-	s.accepted = counter("invite_accepted", "calls answered", "dir", "to")
-	s.errors = counter("invite_error", "calls that did not come about", "dir", "to", "reason")
+	s.accepted = counter("invite_accepted", "calls in whose trunk let them in, calls out that were answered", "dir", "to")
+	s.errors = counter("invite_error", "calls in that the trunk did not let in, calls out that were not answered", "dir", "to", "reason")
 	s.active = gauge("calls_active", "calls at the moment", "dir", "to")
 	s.terminated = counter("calls_terminated", "calls ended", "dir", "to", "result", "reason")
 	s.session = histogram("dur_session_sec", "INVITE to end", long, "dir")
-	s.call = histogram("dur_call_sec", "answer to end", long, "dir")
+	s.call = histogram("dur_call_sec", "dispatch (in) or answer (out) to end", long, "dir")
 	s.check = histogram("dur_check_sec", "INVITE to dispatch", short, "dir")
-	s.join = histogram("dur_join_sec", "time to join the room", short, "dir")
-	s.stage = histogram("stage_dur_sec", "stages of a call", short, "stage")
+	s.join = histogram("dur_join_sec", "INVITE to being in the room", short, "dir")
+	s.stage = histogram("stage_dur_sec", "stages of a call", short, "dir", "stage")
 	s.packets = counter("packets_rtp", "RTP packets", "dir", "to", "op", "payload")
 	s.sdpSize = histogram("sdp_size_bytes", "size of session descriptions", []float64{100, 200, 400, 800, 1600}, "type")
-	s.sdpParsed = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "sdp_parsed_total", Help: "session descriptions of peers that could be read"})
-	s.reg.MustRegister(s.sdpParsed)
-	s.codecs = counter("codec_offered_total", "codecs in offers", "dir", "provider", "codec")
+	s.sdpParsed = counter("sdp_parsed_total", "offers of callers that could be read", "dir", "provider")
+	s.codecs = counter("codec_offered_total", "codecs that callers offer and this service speaks", "dir", "provider", "codec")
 	s.stuck = counter("calls_termination_failures", "calls whose BYE was not sent or not answered", "dir")
 	s.transfers = counter("transfers_total", "transfers started", "dir")
 	s.xferOK = counter("transfers_succeeded_total", "transfers that succeeded", "dir")
@@ -126,13 +133,6 @@ func (s *Stats) InviteRaw() {
 	}
 }
 
-// Stage notes how long a stage of a call took.
-func (s *Stats) Stage(stage string, d time.Duration) {
-	if s != nil {
-		s.stage.WithLabelValues(stage).Observe(d.Seconds())
-	}
-}
-
 // SDP notes the size of a description; what is "offer" or "answer".
 func (s *Stats) SDP(what string, size int) {
 	if s != nil {
@@ -140,79 +140,118 @@ func (s *Stats) SDP(what string, size int) {
 	}
 }
 
-// SDPParsed counts a description of a peer that could be read.
-func (s *Stats) SDPParsed() {
-	if s != nil {
-		s.sdpParsed.Inc()
-	}
-}
-
-// Offered counts the codecs of an offer. provider is the name that
-// livekit-server has for the trunk's provider; self-hosted it has none.
-func (s *Stats) Offered(dir, provider string, codecs []string) {
-	if s == nil {
-		return
-	}
-	for _, c := range codecs {
-		s.codecs.WithLabelValues(dir, provider, c).Inc()
-	}
-}
-
 // Call is the record of one call.
 type Call struct {
 	s       *Stats
-	dir, to string
+	dir     string
 	started time.Time
 
 	mu       sync.Mutex
-	answered time.Time
-	trunk    bool
+	to       string // the peer's host
+	provider string
+	counted  bool // in calls_active
+	accepted time.Time
 	ended    bool
 }
 
-// Start counts a new call. to is the peer's host, the "to" label.
-func (s *Stats) Start(dir, to string) *Call {
-	c := &Call{s: s, dir: dir, to: to, started: time.Now()}
-	if s != nil {
-		s.requests.WithLabelValues(dir).Inc()
-		s.active.WithLabelValues(dir, to).Inc()
+// StartIn counts an INVITE that came in. Its peer is unknown until Accepted.
+func (s *Stats) StartIn() *Call { return s.start(Inbound, unknown) }
+
+// StartOut counts a call to a host, with or without a port.
+func (s *Stats) StartOut(host string) *Call {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
 	}
+	c := s.start(Outbound, host)
+	c.activate()
 	return c
 }
 
-// Trunk is called when the trunk of a call in is known.
-func (c *Call) Trunk() {
-	if c == nil {
+func (s *Stats) start(dir, to string) *Call {
+	if s != nil {
+		s.requests.WithLabelValues(dir).Inc()
+	}
+	return &Call{s: s, dir: dir, to: to, provider: unknown, started: time.Now()}
+}
+
+func (c *Call) activate() {
+	if c.s != nil {
+		c.counted = true
+		c.s.active.WithLabelValues(c.dir, c.to).Inc()
+	}
+}
+
+// LetIn is called when the trunk of a call in is known and lets it in: from
+// now on its peer is known. Without a trunk the provider stays unknown.
+func (c *Call) LetIn(host string, trunk bool) {
+	if c == nil || c.s == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.trunk = true
-}
-
-// Checked is called when the call is dispatched.
-func (c *Call) Checked() {
-	if c != nil && c.s != nil {
-		c.s.check.WithLabelValues(c.dir).Observe(time.Since(c.started).Seconds())
+	c.to = host
+	if trunk {
+		c.provider = external
 	}
+	c.accept()
+	c.activate()
 }
 
-// Joined notes the time it took to join the room.
-func (c *Call) Joined(d time.Duration) {
-	if c != nil && c.s != nil {
-		c.s.join.WithLabelValues(c.dir).Observe(d.Seconds())
-	}
-}
-
-// Answered counts the answer.
+// Answered is called when a call out is answered.
 func (c *Call) Answered() {
 	if c == nil || c.s == nil {
 		return
 	}
 	c.mu.Lock()
-	c.answered = time.Now()
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.accept()
+	c.joined()
+}
+
+func (c *Call) accept() {
+	c.accepted = time.Now()
 	c.s.accepted.WithLabelValues(c.dir, c.to).Inc()
+}
+
+// Failed counts an INVITE that came to nothing: the status of the peer as
+// StatusLabel has it, or "other".
+func (c *Call) Failed(reason string) {
+	if c != nil && c.s != nil {
+		c.s.errors.WithLabelValues(c.dir, c.to, reason).Inc()
+	}
+}
+
+// Checked is called when the call is dispatched.
+func (c *Call) Checked() {
+	if c != nil && c.s != nil {
+		d := time.Since(c.started)
+		c.s.check.WithLabelValues(c.dir).Observe(d.Seconds())
+		c.observe("auth-check", d)
+	}
+}
+
+// Joined is called when a call in is in its room.
+func (c *Call) Joined() {
+	if c != nil && c.s != nil {
+		c.joined()
+	}
+}
+
+func (c *Call) joined() {
+	d := time.Since(c.started)
+	c.s.join.WithLabelValues(c.dir).Observe(d.Seconds())
+	c.observe("invite-to-dispatch", d)
+}
+
+// Offered counts the caller's offer and what of it this service speaks.
+func (c *Call) Offered(codecs []string) {
+	if c == nil || c.s == nil {
+		return
+	}
+	c.s.sdpParsed.WithLabelValues(c.dir, c.provider).Inc()
+	for _, name := range codecs {
+		c.s.codecs.WithLabelValues(c.dir, c.provider, name).Inc()
+	}
 }
 
 // Stuck counts a call whose BYE could not be sent or was not answered.
@@ -222,14 +261,19 @@ func (c *Call) Stuck() {
 	}
 }
 
-// Stage is the record of a stage that begins now; the result ends it.
+// Stage is the record of a stage of a call in that begins now; the result ends
+// it. The stages of calls out are not counted.
 func (c *Call) Stage(stage string) func() {
 	start := time.Now()
 	return func() {
-		if c != nil {
-			c.s.Stage(stage, time.Since(start))
+		if c != nil && c.s != nil && c.dir == Inbound {
+			c.observe(stage, time.Since(start))
 		}
 	}
+}
+
+func (c *Call) observe(stage string, d time.Duration) {
+	c.s.stage.WithLabelValues(c.dir, stage).Observe(d.Seconds())
 }
 
 // Transfer counts a transfer that begins. The result is called once with the
@@ -268,30 +312,26 @@ func (c *Call) End(reason string) {
 		return
 	}
 	c.ended = true
-	c.s.active.WithLabelValues(c.dir, c.to).Dec()
-	c.s.session.WithLabelValues(c.dir).Observe(time.Since(c.started).Seconds())
-	if !c.answered.IsZero() {
-		c.s.call.WithLabelValues(c.dir).Observe(time.Since(c.answered).Seconds())
-	} else if c.dir == Outbound || !c.trunk {
-		c.s.errors.WithLabelValues(c.dir, c.to, reason).Inc()
+	if c.counted {
+		c.s.active.WithLabelValues(c.dir, c.to).Dec()
+	}
+	if c.dir == Inbound {
+		c.endIn(reason)
 	}
 	c.s.terminated.WithLabelValues(c.dir, c.to, result(reason), reason).Inc()
 }
 
-// result groups the reasons.
-func result(reason string) string {
-	switch reason {
-	case "hangup", "cancelled", "rpc", "call transferred", "max-call-duration", "shutdown":
-		return "success"
-	case "media-timeout", "no-ack":
-		return "indeterminate"
-	case "flood", "no-rule", "no-trunk", "unauthorized", "no-common-codec", "no-common-crypto", "sdp-error", "wrong-pin", "challenged":
-		return "client_error"
-	case "cannot-subscribe", "dispatch-error", "auth-error", "join-failed", "media-failed", "publish-failed":
-		return "server_error"
+// endIn adds what calls in alone have: durations, and the error of a call that
+// its trunk did not let in.
+func (c *Call) endIn(reason string) {
+	d := time.Since(c.started)
+	c.s.session.WithLabelValues(c.dir).Observe(d.Seconds())
+	c.observe("session", d)
+	if c.accepted.IsZero() {
+		c.s.errors.WithLabelValues(c.dir, c.to, reason).Inc()
+		return
 	}
-	if strings.HasPrefix(reason, "room ") { // deleted, or the participant removed
-		return "success"
-	}
-	return "upstream_error"
+	d = time.Since(c.accepted)
+	c.s.call.WithLabelValues(c.dir).Observe(d.Seconds())
+	c.observe("call", d)
 }
