@@ -108,6 +108,12 @@ class Speech(Protocol):
     async def hears_exactly(self, text: str, *, of: str | None, within: float) -> Event:
         """See `Talks.hears_exactly`."""
 
+    async def hears_begin(self, *, of: str | None, within: float) -> Event:
+        """See `Talks.hears_begin`."""
+
+    async def hears_cut(self, *, of: str | None, within: float) -> Event:
+        """See `Talks.hears_cut`."""
+
 
 _make: Callable[[Audible], Speech] | None = None
 
@@ -174,3 +180,33 @@ class Talks:
             DeadlineMissed: it was not heard; the error shows what was.
         """
         return await self.speech.hears_exactly(text, of=of, within=within)
+
+    async def hears_begin(self, *, of: str | None = None, within: float = 5.0) -> Event:
+        """Wait until a text in the tone alphabet begins, behind the last that was waited for.
+
+        Args:
+            of: whose voice, where several can be heard; anybody's by default.
+            within: in seconds.
+
+        Returns:
+            The event `speech.began`.
+
+        Raises:
+            DeadlineMissed: none began; the error shows what was heard.
+        """
+        return await self.speech.hears_begin(of=of, within=within)
+
+    async def hears_cut(self, *, of: str | None = None, within: float = 5.0) -> Event:
+        """Wait until a text in the tone alphabet is broken off: an agent was interrupted.
+
+        Args:
+            of: whose voice, where several can be heard; anybody's by default.
+            within: in seconds.
+
+        Returns:
+            The event `speech.garbled`; its `text` is what was said of it.
+
+        Raises:
+            DeadlineMissed: none was; the error shows what was heard.
+        """
+        return await self.speech.hears_cut(of=of, within=within)

@@ -1,10 +1,10 @@
 """Text as tones, exact to the letter: `encode` makes the sound, `Decoder` reads it.
 
-The bytes of the text (UTF-8), a header and a CRC-16 become a Reed-Solomon code word, each byte of
-which is one symbol of `sandbox.speech.modem`. Of n bytes that are sent, four and a quarter of the
-rest are parity: half as many may be wrong, or all of those lost. Text is carried at 13 (short) to
+The bytes of the text (UTF-8), their number and a CRC-16 become a Reed-Solomon code word, each byte
+of which is one symbol of `sandbox.speech.modem`. To n bytes come four and a quarter of n of parity:
+half as many symbols may be heard wrong, or all as many not at all. Text is carried at 13 (short) to
 18 (long) characters a second, about the pace of speech. It survives G.711, G.722 and Opus, changes
-of level, jitter, and single lost packets.
+of level, and what jitter buffers do: audio that is lost, stretched, left out or played twice.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from sandbox.speech import modem
 
 __all__ = ["Begun", "Decoder", "Heard", "Partial", "duration", "encode"]
 
-_MORE = 0x01
-_MAGIC = 0xA0
-#: The most bytes of text in one code word of 255; longer text goes in several.
-_LONGEST = 190
+#: The bit of the header that says that another code word belongs to the text; the rest is a length.
+_MORE = 0x80
+#: The most bytes of text in one code word; longer text goes in several.
+_LONGEST = 0x7F
 _OVERHEAD = 3
-_LONGEST_WORD = 255
+_LONGEST_WORD = 200
 
 
 def _parity(data: int) -> int:
@@ -63,7 +63,7 @@ def _words(text: str) -> Iterator[bytes]:
     raw = text.encode()
     pieces = [raw[i : i + _LONGEST] for i in range(0, len(raw), _LONGEST)] or [b""]
     for number, piece in enumerate(pieces):
-        header = _MAGIC | (_MORE if number < len(pieces) - 1 else 0)
+        header = len(piece) | (_MORE if number < len(pieces) - 1 else 0)
         data = bytes([header]) + piece
         data += binascii.crc_hqx(data, 0xFFFF).to_bytes(2, "big")
         yield _whiten(bytes(_codec(_parity(len(data))).encode(data)))
@@ -199,9 +199,13 @@ class Decoder:
 
     def _so_far(self) -> str:
         """What was heard of a message, unchecked; the code word begins with its text."""
-        size = max(self._symbols) + 1
-        word = _whiten(bytes(self._value(i) for i in range(min(size, _LONGEST_WORD))))
-        return (self._before + word[1:]).decode(errors="ignore")
+        return (self._before + self._text_bytes(max(self._symbols) + 1)).decode(errors="ignore")
+
+    def _text_bytes(self, count: int) -> bytes:
+        """The bytes of text among the first `count` symbols, by the length that comes first."""
+        word = _whiten(bytes(self._value(i) for i in range(min(count, _LONGEST_WORD))))
+        length = word[0] & ~_MORE if 0 in self._symbols else _LONGEST
+        return word[1 : 1 + length]
 
     def _value(self, index: int) -> int:
         symbol = self._symbols.get(index)
@@ -269,12 +273,8 @@ class Decoder:
             )
 
     def _readable(self, end: modem.Ended) -> str:
-        """What can be read of a message that cannot be decoded: its text without the parity."""
-        size = min(end.count, _LONGEST_WORD)
-        data = _data_size(size) if end.whole else None
-        stop = data - 2 if data is not None else size
-        word = _whiten(bytes(self._value(i) for i in range(size)))
-        return (self._before + word[1:stop]).decode(errors="replace")
+        """What can be read of a message that cannot be decoded."""
+        return (self._before + self._text_bytes(end.count)).decode(errors="replace")
 
     @staticmethod
     def _problem(end: modem.Ended, lost: int) -> str:
@@ -306,7 +306,7 @@ class Decoder:
             data = bytes(data)
             if binascii.crc_hqx(data[:-2], 0xFFFF) != int.from_bytes(data[-2:], "big"):
                 continue
-            if data[0] & ~_MORE != _MAGIC:
+            if data[0] & ~_MORE != len(data) - _OVERHEAD:
                 continue
             mended = sum(a != b for a, b in zip(word, bytes(whole), strict=True))
             return data[0], data[1:-2], mended

@@ -9,7 +9,7 @@ from sandbox.errors import DeadlineMissed
 from sandbox.speech import alphabet
 from sandbox.speech.difference import difference
 from sandbox.talk import Audible, Chunk
-from sandbox.timeline import Event, now
+from sandbox.timeline import Event, Match, now
 
 __all__ = ["Voice"]
 
@@ -100,6 +100,30 @@ class Voice:
 
     async def hears_exactly(self, text: str, *, of: str | None, within: float) -> Event:
         """Wait until `text` was heard; see `sandbox.talk.Talks.hears_exactly`."""
+        return await self._wait(
+            lambda e: e.name == "speech.exact" and e.data["text"] == text,
+            "exactly " + repr(text),
+            text,
+            of=of,
+            within=within,
+        )
+
+    async def hears_begin(self, *, of: str | None, within: float) -> Event:
+        """Wait until a text begins; see `sandbox.talk.Talks.hears_begin`."""
+        return await self._wait(
+            lambda e: e.name == "speech.began", "a text begin", "", of=of, within=within
+        )
+
+    async def hears_cut(self, *, of: str | None, within: float) -> Event:
+        """Wait until a text is broken off; see `sandbox.talk.Talks.hears_cut`."""
+        return await self._wait(
+            lambda e: e.name == "speech.garbled", "a text broken off", "", of=of, within=within
+        )
+
+    async def _wait(
+        self, match: Match, expected: str, wanted: str, *, of: str | None, within: float
+    ) -> Event:
+        """Wait for an event behind the last that was waited for."""
         since = self._read
 
         def theirs(event: Event) -> bool:
@@ -108,14 +132,15 @@ class Voice:
         await self.listen()
         try:
             event = await self._end.noted(
-                lambda e: e.name == "speech.exact" and e.data["text"] == text and theirs(e),
+                lambda e: match(e) and theirs(e),
                 within=within,
-                expected="to hear exactly " + repr(text) + (f" from {of}" if of else ""),
+                expected=f"to hear {expected}" + (f" from {of}" if of else ""),
                 since=since,
                 about=lambda e: e.name.startswith(_SHOWN),
             )
         except DeadlineMissed as error:
-            error.cause = self._instead(text, [e for _, e in self._end.notes(since) if theirs(e)])
+            heard = [e for _, e in self._end.notes(since) if theirs(e)]
+            error.cause = self._instead(wanted, heard)
             raise
         position = next(at for at, other in self._end.notes(since) if other is event)
         self._read = position + 1
@@ -125,7 +150,8 @@ class Voice:
         """What was heard instead of `wanted`, in words."""
         exact = [e.data["text"] for e in events if e.name == "speech.exact"]
         if exact:
-            return "heard instead: " + ", ".join(map(repr, exact)) + difference(wanted, exact[-1])
+            shown = "heard instead: " + ", ".join(map(repr, exact))
+            return shown + (difference(wanted, exact[-1]) if wanted else "")
         garbled = [e for e in events if e.name == "speech.garbled"]
         if garbled:
             data = garbled[-1].data
