@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sandbox.audio import Samples
 from sandbox.errors import UsageError
 from sandbox.timeline import Event, Match
+
+if TYPE_CHECKING:
+    from sandbox.speech.conversation import Conversation
 
 __all__ = ["Audible", "Backlog", "Chunk", "Speech", "Take", "Talks", "use"]
 
@@ -114,6 +117,12 @@ class Speech(Protocol):
     async def hears_cut(self, *, of: str | None, within: float) -> Event:
         """See `Talks.hears_cut`."""
 
+    async def listen(self) -> None:
+        """Begin to listen; once is enough."""
+
+    def conversation(self, *, dialled: float, answered: float) -> Conversation:
+        """The measures so far."""
+
 
 _make: Callable[[Audible], Speech] | None = None
 
@@ -144,6 +153,16 @@ class Talks:
             self._speech = _make(self)
         speech: Speech = self._speech
         return speech
+
+    async def attend(self) -> None:
+        """Begin to listen, a minute back, for the measures and the transcript of a conversation.
+
+        All waits for words do so by themselves.
+
+        Raises:
+            PhoneError: the call has ended, or the phone is gone.
+        """
+        await self.speech.listen()
 
     async def says_exactly(self, text: str, *, level_dbov: float = -12.0) -> None:
         """Say `text` in the tone alphabet; returns when it was said to its end.

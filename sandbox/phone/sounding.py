@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from sandbox.phone import protocol
 from sandbox.phone.progress import Progress
 from sandbox.talk import Chunk, Take, Talks
 from sandbox.timeline import Event, Match
+
+if TYPE_CHECKING:
+    from sandbox.speech.conversation import Conversation
 
 __all__ = ["Sounding"]
 
@@ -74,6 +77,24 @@ class Sounding(Progress, Talks):
         """
         self._take = take
         await self._ask("listen", protocol.Listen())
+
+    @property
+    def conversation(self) -> Conversation:
+        """The measures of the conversation so far: answer, latencies, interruptions, silences.
+
+        From the audio of both directions, a minute before the first wait for words (or `attend`)
+        and all after it.
+
+        Raises:
+            UsageError: nobody listened.
+        """
+
+        def first(*names: str) -> float:
+            return next((e.at for _, e in self.notes() if e.name in names), 0.0)
+
+        return self.speech.conversation(
+            dialled=first("sip.sent", "sip.received"), answered=first("call.answered")
+        )
 
     def hear(self, event: Event) -> None:
         """Take a `media.audio` event; the phone tells."""

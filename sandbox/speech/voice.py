@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sandbox.audio import SILENCE_DBOV, level_dbov
-from sandbox.errors import DeadlineMissed
+from sandbox.errors import DeadlineMissed, UsageError
 from sandbox.speech import alphabet
+from sandbox.speech.conversation import (
+    Conversation,
+    Segment,
+    SpeechDetector,
+    labelled,
+    with_texts,
+)
 from sandbox.speech.difference import difference
 from sandbox.talk import Audible, Chunk
 from sandbox.timeline import Event, Match, now
@@ -37,6 +44,9 @@ class Voice:
         self._listening = False
         self._ears: dict[str, _Ear] = {}
         self._read = 0
+        self._theirs = SpeechDetector("remote")
+        self._ours = SpeechDetector("phone")
+        self._until = 0.0
         self._loudest = SILENCE_DBOV
         self._seconds = 0.0
 
@@ -55,6 +65,9 @@ class Voice:
     def _hear(self, chunk: Chunk) -> None:
         self._loudest = max(self._loudest, level_dbov(chunk.heard))
         self._seconds += chunk.heard.size / chunk.rate
+        self._until = chunk.at + chunk.heard.size / chunk.rate
+        self._theirs.feed(chunk.heard, chunk.rate, chunk.at)
+        self._ours.feed(chunk.sent, chunk.rate, chunk.at)
         ear = self._ears.get(chunk.of)
         if ear is None or ear.decoder.rate != chunk.rate:
             if ear is not None:
@@ -171,6 +184,35 @@ class Voice:
         if tones:
             return "heard no text, but a tone of " + ", ".join(f"{hz} Hz" for hz in sorted(tones))
         return f"heard sound up to {self._loudest:.0f} dBov, but no text in the tone alphabet"
+
+    # --- the conversation --------------------------------------------------------------------
+
+    def conversation(self, *, dialled: float, answered: float) -> Conversation:
+        """The measures so far; see `sandbox.phone.sounding.Sounding.conversation`."""
+        if not self._listening:
+            raise UsageError(
+                f"nobody listened to {self._end.end_name}, so nothing was measured",
+                remedy="await call.attend() while it is up; hears_exactly and its like do so too",
+            )
+        heard: list[Segment] = []
+        said: list[Segment] = []
+        began = 0.0
+        for _, event in self._end.notes():
+            data = event.data
+            if event.name in ("speech.exact", "speech.garbled"):
+                heard.append(Segment("remote", data["began"], data["ended"], data["text"]))
+            elif event.name == "speech.says":
+                began = event.at
+            elif event.name == "speech.said":
+                said.append(Segment("phone", began, event.at, data["text"]))
+        segments = [
+            *with_texts(self._theirs.segments, heard),
+            *labelled(self._ours.segments, said),
+        ]
+        segments.sort(key=lambda s: s.began)
+        return Conversation(
+            dialled=dialled, answered=answered, ended=self._until, segments=tuple(segments)
+        )
 
     # --- saying ------------------------------------------------------------------------------
 

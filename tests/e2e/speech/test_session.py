@@ -47,3 +47,30 @@ async def test_the_caller_interrupts_the_agent(sandbox: Sandbox) -> None:
     assert LONG.startswith(cut.data["text"][:4])
     await call.hears_exactly("Sorry. What else?", within=10)
     await call.hang_up()
+
+
+async def test_a_conversation_is_measured(sandbox: Sandbox) -> None:
+    """The answer, the first word, latencies, interruptions and silences are measured in a call.
+
+    [S-SPK-10]
+    """
+    call = await greeted(sandbox)
+    await call.says_exactly("What are your opening hours?")
+    await call.hears_begin(within=10)
+    await call.says_exactly("Stop, please")
+    await call.hears_exactly("Sorry. What else?", within=10)
+    await call.hears_silence(for_=1.2)
+    await call.hang_up()
+    await call.ended(within=5)
+    talk = call.conversation
+    assert talk.time_to_answer is not None
+    assert talk.time_to_first_word is not None
+    assert 0 < talk.time_to_answer < 20
+    assert talk.of("remote")[0].text == "Order desk, how can I help?"
+    assert [s.text for s in talk.of("phone")] == ["What are your opening hours?", "Stop, please"]
+    assert len(talk.latencies) == 2
+    (cut,) = talk.interruptions
+    assert (cut.by, cut.stopped) == ("phone", "remote")
+    assert 0 < cut.after <= talk.overlap + 0.1
+    assert talk.silences(longer_than=1.0)
+    assert talk.segments[-1].text == "Sorry. What else?"
