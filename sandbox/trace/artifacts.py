@@ -21,7 +21,7 @@ from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.registry import is_alive, start_time
 from sandbox.timeline import Event, Timeline, now
 from sandbox.trace.folders import trace_folder
-from sandbox.trace.logs import log_sizes
+from sandbox.trace.logs import log_lines, log_sizes
 
 __all__ = ["MODES", "Artifacts"]
 
@@ -51,6 +51,8 @@ class _Traced:
     sizes: dict[str, int]
     started: float = field(default_factory=now)
     failed: _Failure | None = None
+    folder: Path | None = None
+    logs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -88,7 +90,9 @@ class Artifacts:
     async def settle(self, item: pytest.Item, *, failed: bool) -> None:
         """Everything of a test is taken down: if its trace is kept, wait for its last captures."""
         traced = item.stash.get(_TRACED, None)
-        if traced is None or not (failed or traced.failed or self._mode == "on"):
+        if traced is None or item.stash.get(_KEPT, False):
+            return
+        if not (failed or traced.failed or self._mode == "on"):
             return
         for call in dict.fromkeys(e.call for e in traced.events if e.name == "media.started"):
             crashed = any(e.name in ("line.crashed", "phone.crashed") for e in traced.events)
@@ -99,6 +103,26 @@ class Artifacts:
                     expected=f"the phone to hand over the media of call {call}",
                     since=traced.mark,
                 )
+        # Now, for the last test of a run takes the stack's folder down with it.
+        self._gather(item, traced)
+
+    def _gather(self, item: pytest.Item, traced: _Traced) -> Path:
+        """Make the folder of a trace, with what lies in the stack's own; once."""
+        if traced.folder is None:
+            from sandbox.trace.record import MEDIA, names_of
+
+            traced.folder = folder = trace_folder(self._output, item.nodeid)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            pid = os.getpid()
+            (folder / _OWNER).write_text(f"{pid} {start_time(pid)}")
+            events, logs = traced.events, traced.endpoints.run_dir
+            traced.logs = log_lines(logs, traced.sizes, names_of(events))
+            for event in events:
+                for name in MEDIA if event.name == "media.captured" else ():
+                    with contextlib.suppress(OSError):
+                        shutil.move(event.data.get(name, ""), folder)
+        return traced.folder
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
@@ -153,11 +177,7 @@ class Artifacts:
         from sandbox.trace.verdict import verdict
 
         failure = traced.failed or _Failure("", None, "", 0)
-        folder = trace_folder(self._output, item.nodeid)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        pid = os.getpid()
-        (folder / _OWNER).write_text(f"{pid} {start_time(pid)}")
+        folder = self._gather(item, traced)
         path, line, _ = item.reportinfo()
         doc = getattr(getattr(item, "function", None), "__doc__", "") or ""
         found = verdict(
@@ -179,9 +199,13 @@ class Artifacts:
             "seconds": facts["seconds"],
         }
         write_trace(
-            folder, test=test, verdict=found, events=events, endpoints=traced.endpoints,
-            log_sizes=traced.sizes,
-        )  # fmt: skip
+            folder,
+            test=test,
+            verdict=found,
+            events=events,
+            endpoints=traced.endpoints,
+            logs=traced.logs,
+        )
         write_page(folder)
         facts["what"] = found.get("what", "")
         return folder

@@ -103,12 +103,18 @@ _PLAIN: dict[str, tuple[int, int, str, Callable[[Event], str]]] = {
     "rtp.first_sent": (PHONE, SIP, "first RTP packet", lambda e: ""),
     "rtp.first_received": (SIP, PHONE, "first RTP packet", lambda e: ""),
     "rtp.gap": (PHONE, PHONE, "no RTP for ", lambda e: f"{e.data['seconds']:.2f} s"),
-    "speech.said": (PHONE, SIP, "", _said),
+    "speech.says": (PHONE, SIP, "", _said),
     "speech.heard": (SIP, PHONE, "", _said),
+    "speech.exact": (SIP, PHONE, "", _said),
     "job.offered": (SERVER, AGENT, "job offered", lambda e: ""),
     "job.accepted": (AGENT, SERVER, "job accepted", lambda e: ""),
     "job.rejected": (AGENT, SERVER, "job rejected", lambda e: ""),
     "job.dtmf": (SERVER, AGENT, "DTMF ", _data("digit")),
+    "session.first_audio": (AGENT, SERVER, "begins to speak", lambda e: ""),
+    "session.heard": (SERVER, AGENT, "", _said),
+    "session.tool": (AGENT, AGENT, "tool ", _data("tool")),
+    "session.error": (AGENT, AGENT, "error: ", _data("error")),
+    "worker.exited": (AGENT, AGENT, "its process ended, code ", _data("code")),
     "job.failed": (AGENT, AGENT, "failed: ", _data("error")),
     "job.ended": (AGENT, AGENT, "job ended ", _data("reason")),
     "test.step": (PHONE, AGENT, "", _data("text")),
@@ -123,6 +129,8 @@ def _step(event: Event, index: int, kinds: Mapping[str, int]) -> Step | None:
         kind = "room"
     elif event.source == "api":
         found, kind = _api(event), "api"
+    elif event.name.startswith("speech.") and event.source != "phone":
+        return None
     elif event.name in _PLAIN:
         source, target, label, more = _PLAIN[event.name]
         found = (source, target, label + more(event))

@@ -18,7 +18,6 @@ from sandbox.timeline import Event
 from sandbox.trace.attributes import attribute_changes
 from sandbox.trace.flow import COLUMNS, as_data, flow, mermaid
 from sandbox.trace.joined import CallIds, join_calls, room_of, sip_message
-from sandbox.trace.logs import log_lines
 from sandbox.trace.packets import Packet, read_packets
 from sandbox.trace.pcap import call_frames, pcapng
 from sandbox.trace.quality import gap_events, rtp_quality
@@ -26,7 +25,7 @@ from sandbox.trace.sdp import sdp_marks
 from sandbox.trace.svg import ladder_svg
 from sandbox.trace.timings import call_timings
 
-__all__ = ["FORMAT", "rerun_command", "run_facts", "write_trace"]
+__all__ = ["FORMAT", "MEDIA", "names_of", "rerun_command", "run_facts", "write_trace"]
 
 #: Of trace.json; raised when its shape changes.
 FORMAT = 1
@@ -63,13 +62,27 @@ def run_facts(endpoints: Endpoints, nodeid: str) -> dict[str, Any]:
     }
 
 
-def _media(events: Sequence[Event], call: str) -> tuple[list[Packet], Mapping[str, Any]]:
-    told = next((e.data for e in events if e.name == "media.captured" and e.call == call), {})
-    packets: list[Packet] = []
-    path = Path(str(told.get("packets", "")))
-    if told.get("packets") and path.is_file():
-        packets = list(read_packets(path))
-    return packets, told
+#: The files of a `media.captured` event.
+MEDIA = ("packets", "received", "sent")
+
+
+def _media(
+    events: Sequence[Event], call: str, folder: Path
+) -> tuple[list[Packet], Mapping[str, Any]]:
+    """The packets of a call, and where its sound is: in `folder`, or where the phone left it."""
+    told = dict(next((e.data for e in events if e.name == "media.captured" and e.call == call), {}))
+    for name in MEDIA:
+        path = Path(str(told.pop(name, "")))
+        found = next((p for p in (folder / path.name, path) if p.is_file()), None)
+        if found is not None:
+            told[name] = found
+    return list(read_packets(told["packets"])) if "packets" in told else [], told
+
+
+def names_of(events: Sequence[Event]) -> set[str]:
+    """What a log line of a test can be told by: the ids of its calls, and its rooms."""
+    names = {name for call in join_calls(events) for name in call.names()}
+    return (names | {room_of(event) for event in events}) - {""}
 
 
 def _call(
@@ -91,9 +104,9 @@ def _call(
         comment = f"{ids.caller} -> {ids.callee}, {ids.sip_call_id}, {sip_service}"
         (folder / files["pcap"]).write_bytes(pcapng(frames, comment=comment))
     for name in ("received", "sent"):
-        if told.get(name) and Path(told[name]).is_file():
+        if name in told:
             files[name] = f"{stem}.{name}.wav"
-            shutil.copyfile(told[name], folder / files[name])
+            shutil.move(told[name], folder / files[name])
     messages = [
         (index, message)
         for index, event in enumerate(events)
@@ -132,7 +145,7 @@ def write_trace(
     verdict: Mapping[str, Any],
     events: Sequence[Event],
     endpoints: Endpoints,
-    log_sizes: Mapping[str, int],
+    logs: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write `trace.json` and the files beside it into `folder`; what trace.json holds.
 
@@ -142,17 +155,15 @@ def write_trace(
         verdict: of `sandbox.trace.verdict`.
         events: of the test, from its first on.
         endpoints: of its stack.
-        log_sizes: the sizes of the logs when it began.
+        logs: of `log_lines`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    media = {call.id: _media(events, call.id) for call in join_calls(events)}
+    media = {call.id: _media(events, call.id, folder) for call in join_calls(events)}
     worked_out = [e for call, (packets, _) in media.items() for e in gap_events(packets, call)]
     # Where the phone has put its files is no news of the call.
     told = [event for event in events if event.name != "media.captured"]
     events = sorted([*told, *worked_out], key=lambda event: event.at)
     calls = join_calls(events)
-    names = {name for call in calls for name in call.names()}
-    names |= {room_of(event) for event in events} - {""}
     trace = {
         "format": FORMAT,
         "test": dict(test),
@@ -172,8 +183,11 @@ def write_trace(
             for event in events
         ],
         "attributes": attribute_changes(events),
-        "logs": log_lines(endpoints.run_dir, log_sizes, names),
+        "logs": dict(logs),
     }
     text = json.dumps(trace, default=str, ensure_ascii=True, separators=(",", ":"))
     (folder / "trace.json").write_text(text, encoding="utf-8")
+    for _, told_of in media.values():
+        if "packets" in told_of:
+            told_of["packets"].unlink()
     return trace

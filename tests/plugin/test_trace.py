@@ -136,7 +136,11 @@ def test_wireshark_reads_the_call(project: pytest.Pytester) -> None:
 
 def test_on_keeps_everybodys_and_off_nobodys(project: pytest.Pytester) -> None:
     _run(project, "--sandbox-trace=on", "-k", "test_passes").assert_outcomes(passed=1)
-    assert _trace(project, "test_passes")["test"]["outcome"] == "passed"
+    trace = _trace(project, "test_passes")
+    assert trace["test"]["outcome"] == "passed"
+    # The stack's folder goes with a run that passed, but what the trace wants of it was taken.
+    assert not list((project.path / "test-results").glob("stack-*"))
+    assert all({"received", "sent", "pcap"} == set(call["files"]) for call in trace["calls"])
     # The next run removes what this one left.
     result = _run(project, "--sandbox-trace=off", "-k", "test_talks")
     result.assert_outcomes(failed=1)

@@ -236,6 +236,7 @@ function wavOf(sound) {  // mu-law (ITU-T G.711) to a 16-bit WAV, which every br
   });
   return URL.createObjectURL(new Blob([view], { type: "audio/wav" }));
 }
+const WORDS = { received: ["speech.heard", "speech.exact", "speech.garbled"], sent: ["speech.says"] };
 const drawings = [];
 function trackOf(call, direction) {
   const sound = call.audio[direction];
@@ -259,8 +260,8 @@ function trackOf(call, direction) {
   const box = el("div", { class: "wave" }, wave, spectrum, head);
   box.addEventListener("click", (e) => { const r = box.getBoundingClientRect(); go(sound.seconds * (e.clientX - r.left) / r.width); });
   drawings.push(() => drawWave(wave, sound), () => drawSpectrum(spectrum, sound));
-  const said = events.filter((e) => e.name === (direction === "received" ? "speech.heard" : "speech.said") && e.calls.includes(call.id));
-  const words = said.length ? el("div", { class: "words" }, said.map((e) => el("span", { title: String(e.data.text || ""), style: { left: `${Math.max(0, Math.min(96, 100 * ((e.data.started || e.at) - call.audio_at) / sound.seconds))}%` } }, String(e.data.text || "")))) : null;
+  const said = events.filter((e) => e.source === "phone" && WORDS[direction].includes(e.name) && e.calls.includes(call.id));
+  const words = said.length ? el("div", { class: "words" }, said.map((e) => el("span", { title: String(e.data.text || ""), style: { left: `${Math.max(0, Math.min(96, 100 * ((e.data.began || e.data.started || e.at) - call.audio_at) / sound.seconds))}%` } }, String(e.data.text || "")))) : null;
   const file = call.files[direction];
   return el("div", { class: "track" }, el("div", { class: "row" }, play, el("b", {}, title), el("span", { class: "dim" }, `${sound.rate / 1000} kHz`), seek, clock, file ? el("a", { href: file }, "WAV") : null, audio), words, box);
 }

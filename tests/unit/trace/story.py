@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import struct
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sandbox.stack.endpoints import Endpoints
 from sandbox.timeline import Event
+from sandbox.trace.logs import log_lines
+from sandbox.trace.record import names_of
 
 T0 = 1_700_000_000.0
 OFFER = "\r\n".join(
@@ -144,3 +147,7 @@ VERDICT: dict[str, Any] = {
     "cause": "the rule let it in", "fix": "take the rule away",
     "why": ["call   +15550001111 -> +15550002222"], "traceback": "E   CallFailed",
 }  # fmt: skip
+
+
+def logs_of(run_dir: Path, told: Sequence[Event]) -> dict[str, Any]:
+    return log_lines(run_dir, {}, names_of(told))

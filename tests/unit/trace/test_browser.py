@@ -20,7 +20,7 @@ from sandbox.trace.page import write_page
 from sandbox.trace.record import write_trace
 from sandbox.trace.summary import write_index
 
-from .story import T0, TEST, VERDICT, endpoints, events, phone, sip, write_capture
+from .story import T0, TEST, VERDICT, endpoints, events, logs_of, phone, sip, write_capture
 
 _CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -108,7 +108,7 @@ class Page:
 
 def _write(folder: Path, told: list[Event], run: Path) -> Path:
     write_trace(folder, test=TEST, verdict=VERDICT, events=told, endpoints=endpoints(run),
-                log_sizes={})  # fmt: skip
+                logs=logs_of(run, told))  # fmt: skip
     return write_page(folder)
 
 
@@ -333,7 +333,7 @@ def test_what_a_message_says_is_never_markup(browser: webdriver.Chrome, tmp_path
     write_trace(
         folder, test={**TEST, "name": _HOSTILE, "doc": _HOSTILE}, events=told,
         verdict={**VERDICT, "what": _HOSTILE, "why": [_HOSTILE], "traceback": _HOSTILE},
-        endpoints=endpoints(run), log_sizes={},
+        endpoints=endpoints(run), logs=logs_of(run, told),
     )  # fmt: skip
     opened = Page(browser, write_page(folder))
     assert opened.one("h1").text == _HOSTILE

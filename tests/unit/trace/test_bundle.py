@@ -17,7 +17,7 @@ from sandbox.trace.pcap import read_frames
 from sandbox.trace.record import write_trace
 from sandbox.trace.redact import Redactor
 
-from .story import TEST, VERDICT, endpoints, events, sip, write_capture
+from .story import TEST, VERDICT, endpoints, events, logs_of, sip, write_capture
 
 AUTH = 'Proxy-Authorization: Digest username="user-1",realm="r",nonce="n",response="0123abcd"\r\n'
 
@@ -30,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
     told = [*events(), write_capture(tmp_path / "phone")]
     told.insert(5, sip(0.22, "sip.sent", "INVITE sip:+15550002222@127.0.0.1 SIP/2.0", more=AUTH))
     path = trace_folder(tmp_path / "test-results", TEST["nodeid"])
-    write_trace(path, test=TEST, verdict=VERDICT, events=told, endpoints=run, log_sizes={})
+    logs = logs_of(run.run_dir, told)
+    write_trace(path, test=TEST, verdict=VERDICT, events=told, endpoints=run, logs=logs)
     write_page(path)
     return path
 

@@ -259,7 +259,7 @@ def test_everything_of_a_trace_is_json(tmp_path: Path) -> None:
     folder = tmp_path / "trace"
     trace = write_trace(
         folder, test=TEST, verdict=VERDICT, events=told, endpoints=endpoints(tmp_path / "run"),
-        log_sizes={},
+        logs={},
     )  # fmt: skip
     assert json.loads((folder / "trace.json").read_text())["calls"][0]["scl"] == "SCL_abc"
     (call,) = trace["calls"]
