@@ -65,6 +65,8 @@ class Tune:
 
 
 _TUNES: dict[str, Tune] = {
+    # --- one answer or the other, by how soon livekit-sip has closed the call
+    "bye_twice": Tune(ignore={"SIP responses to [3 BYE]: recorded ['200 OK'], now ['481": "late"}),
     # --- time is what they are about
     "in_join_later": Tune(pace=None, times=(("published", "rx 200"),)),
     "out_answer_4s": Tune(pace=None, times=(("api 1", "answered 1"),)),

@@ -9,7 +9,7 @@ import json
 import pytest
 from livekit import api, rtc
 
-from sandbox import Sandbox
+from sandbox import DeadlineMissed, Sandbox
 from tests.e2e.conftest import PEER_TONE, Connect
 from tests.e2e.wire import Wire, WireCall
 
@@ -60,6 +60,34 @@ async def test_the_end_call_rpc_hangs_up(sandbox: Sandbox, connect: Connect) -> 
     gone = await talk.room.left(talk.identity)
     assert gone.disconnect_reason == Reason.CLIENT_INITIATED
     assert gone.attributes["sip.callStatus"] == "hangup"
+
+
+async def test_the_end_call_rpc_lets_a_call_out_ring(sandbox: Sandbox, wire: Wire) -> None:
+    """lk.sip.EndCall to a callee who is called takes nothing back: it rings, and BYE comes when
+    it is answered, with the headers of the RPC.
+
+    (S-OUT-25)
+    """
+    room = sandbox.room()
+    peer = await room.join()
+    out = await sandbox.call_out(await sandbox.outbound_trunk(wire.address), "callee", room=room)
+    call = await wire.incoming()
+    assert call.offer is not None
+    await wire.respond(call.offer, 180, "Ringing", tag=call.tag)
+    await peer.attribute(out.identity, "sip.callStatus", "ringing")
+    end = asyncio.create_task(
+        peer.rtc.local_participant.perform_rpc(
+            destination_identity=out.identity,
+            method="lk.sip.EndCall",
+            payload=json.dumps({"headers": {"X-Why": "done"}}),
+        )
+    )
+    with pytest.raises(DeadlineMissed):
+        await call.received("CANCEL", within=0.6)
+    await call.answer_with()
+    assert (await call.received("BYE")).get("x-why") == "done"
+    with contextlib.suppress(rtc.RpcError):
+        await end
 
 
 async def test_one_of_two_callers_leaves(sandbox: Sandbox) -> None:

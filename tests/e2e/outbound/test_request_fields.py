@@ -232,7 +232,7 @@ async def test_a_call_may_last_so_long_and_no_longer(sandbox: Sandbox) -> None:
 
 
 async def test_one_identity_is_in_the_room_once(sandbox: Sandbox) -> None:
-    """Two calls with one participant_identity: the first is hung up. (S-OUT-14)"""
+    """Two calls with one participant_identity: the first is hung up. (S-OUT-14, S-OPS-09)"""
     first, second = await answering(sandbox), await answering(sandbox)
     room = sandbox.room()
     for line in (first, second):

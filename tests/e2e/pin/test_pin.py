@@ -92,3 +92,16 @@ async def test_pin_calls_carry_no_mapped_headers(sandbox: Sandbox) -> None:
     await room.remove(caller.identity)
     bye = await call.request("BYE", within=2)
     assert bye.header("X-Tier") is None
+
+
+async def test_a_password_comes_before_the_pin(sandbox: Sandbox) -> None:
+    """A trunk with a password and a rule with a PIN: 407, then 200 and the prompt. (S-PIN-09)"""
+    right = sandbox.credentials()
+    number = await sandbox.inbound(auth_username=right.user, auth_password=right.password, pin="12")
+    call = await sandbox.phone.dial(number, credentials=right)
+    await call.response(407)
+    await call.answered(within=2)
+    await call.send_dtmf("12#")
+    room, _ = await sandbox.joined(call, within=6)
+    assert number.room is not None
+    assert room.name == number.room.name

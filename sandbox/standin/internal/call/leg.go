@@ -72,6 +72,7 @@ type Leg struct {
 	end           End
 	endC          chan struct{}
 	joined        chan struct{} // closed by Join
+	up            chan struct{} // closed by Establish
 	xfer          *transfer
 	early         func() // what a BYE before the answer does
 	withdraw      func()
@@ -88,7 +89,7 @@ func New(env *Env, id string, inbound bool, log *slog.Logger) *Leg {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Leg{
 		Env: env, ID: id, Inbound: inbound, Log: log,
-		endC: make(chan struct{}), joined: make(chan struct{}), dtmfOut: make(chan string, 64), ctx: ctx, cancel: cancel,
+		endC: make(chan struct{}), joined: make(chan struct{}), up: make(chan struct{}), dtmfOut: make(chan string, 64), ctx: ctx, cancel: cancel,
 	}
 	l.SetMediaTimeout(env.Cfg.MediaTimeout)
 	env.add(l)
@@ -265,6 +266,7 @@ func (l *Leg) Establish() {
 	l.mu.Lock()
 	l.established = true
 	l.mu.Unlock()
+	close(l.up)
 	l.Media.Start()
 }
 

@@ -29,6 +29,12 @@ func (l *Leg) registerRPC(r Room) {
 	}
 	noted(room.HandleRPC(r, "lk.sip.EndCall", func(caller string, in endCall) (any, error) {
 		l.Log.Info("end call by rpc", "caller", caller)
+		if !l.Inbound {
+			select { // a call out that rings goes on ringing
+			case <-l.up:
+			case <-l.ctx.Done():
+			}
+		}
 		l.Stop(End{Why: "rpc", Hangup: true, Reason: livekit.DisconnectReason_CLIENT_INITIATED, Headers: attrs.Headers(in.Headers)})
 		return map[string]any{}, nil
 	}))

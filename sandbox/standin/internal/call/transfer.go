@@ -94,6 +94,7 @@ func (l *Leg) Transfer(ctx context.Context, req *rpc.InternalTransferSIPParticip
 	l.mu.Lock()
 	if !l.established || l.ended {
 		l.mu.Unlock()
+		l.Call.Transfer()("psrpc_error")
 		return psrpc.NewErrorf(psrpc.FailedPrecondition, "can't transfer non established call")
 	}
 	x := l.xfer

@@ -18,7 +18,6 @@ import (
 
 	"livekit-sip-sandbox/standin/internal/attrs"
 	"livekit-sip-sandbox/standin/internal/call"
-	"livekit-sip-sandbox/standin/internal/media"
 	"livekit-sip-sandbox/standin/internal/room"
 	"livekit-sip-sandbox/standin/internal/sipnet"
 )
@@ -393,7 +392,7 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 		return false
 	}
 	c.env.Metrics.SDP("offer", len(c.tx.Req.Body()))
-	if names, ok := media.OfferedCodecs(c.tx.Req.Body()); ok {
+	if names, ok := c.leg.Media.Offered(c.tx.Req.Body()); ok {
 		c.leg.Call.Offered(names)
 	}
 	answer, err := c.leg.Media.Answer(c.tx.Req.Body())

@@ -186,21 +186,6 @@ func parseSDP(raw []byte) (*remoteSDP, error) {
 	return r, nil
 }
 
-// OfferedCodecs names the codecs of a description that this package speaks; ok
-// is false if it can not be read.
-func OfferedCodecs(body []byte) (names []string, ok bool) {
-	r, err := parseSDP(body)
-	if err != nil {
-		return nil, false
-	}
-	for _, c := range codecDefs {
-		if _, have := r.codecs[c.kind]; have {
-			names = append(names, c.name)
-		}
-	}
-	return names, true
-}
-
 // normalEncoding lowers an rtpmap encoding and drops a channel count of 1.
 func normalEncoding(s string) string {
 	s = strings.ToLower(strings.TrimSpace(s))

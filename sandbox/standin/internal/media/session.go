@@ -275,6 +275,21 @@ func (s *Session) AcceptAnswer(body []byte) error {
 	return s.settle(l, codec, r, mine, theirs)
 }
 
+// Offered names the codecs of an offer that this session may speak; ok is false
+// if the offer can not be read.
+func (s *Session) Offered(offer []byte) (names []string, ok bool) {
+	r, err := parseSDP(offer)
+	if err != nil {
+		return nil, false
+	}
+	for _, c := range s.have {
+		if _, has := r.codecs[c.kind]; has {
+			names = append(names, c.name)
+		}
+	}
+	return names, true
+}
+
 // Answer makes the SDP that answers an inbound offer.
 func (s *Session) Answer(offer []byte) ([]byte, error) {
 	r, err := parseSDP(offer)
