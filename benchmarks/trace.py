@@ -31,7 +31,7 @@ async def test_a_long_call(sandbox, agent):
     """A call of {seconds} s through the room, with something every second."""
     number = await sandbox.inbound(agent=agent.name)
     call = await sandbox.phone.dial(number, codecs=["{codec}"], tone=440)
-    await call.answered()
+    await call.answered(within=30)
     for second in range({seconds}):
         await call.play_tone(300 + 10 * second)
         await asyncio.sleep(1)
