@@ -54,9 +54,9 @@ test: lint types test-unit test-standin test-parts test-e2e ## everything: lint,
 test-unit: ready ## unit tests (no stack)
 	$(PYTEST) tests/unit $(ARGS)
 
-test-parts: ready ## the phone against itself, the plugin, `explain`, and the SIP service against the recordings
-	$(PYTEST) tests/stack tests/phone tests/plugin tests/explain tests/conformance --sandbox-engine=native $(SPREAD) $(ARGS) || \
-	  $(AGAIN) tests/stack tests/phone tests/plugin tests/explain tests/conformance --sandbox-engine=native; }
+test-parts: ready ## the phone against itself, the plugin, ten seeded failures, `explain`, and the SIP service against the recordings
+	$(PYTEST) tests/stack tests/phone tests/plugin tests/seeded tests/explain tests/conformance --sandbox-engine=native $(SPREAD) $(ARGS) || \
+	  $(AGAIN) tests/stack tests/phone tests/plugin tests/seeded tests/explain tests/conformance --sandbox-engine=native; }
 
 test-standin: ready ## go vet and go test -race of the stand-in
 	@go=$$($(BIN)/python -m sandbox.stack.provision go) && cd $(STANDIN) && \

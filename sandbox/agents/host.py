@@ -206,6 +206,7 @@ class _Worker:
 
     def __init__(self, command: dict[str, Any]) -> None:
         self.id: str = command["agent"]
+        self.name: str = command["name"]
         self.behaviour = Behaviour(**command["behaviour"])
         self.jobs: dict[str, _Job] = {}
         self.server = AgentServer(
@@ -228,7 +229,7 @@ class _Worker:
         self._run: asyncio.Task[None] | None = None
 
     def _registered(self, worker_id: str, _: Any) -> None:
-        _emit(self.id, "worker.registered", worker=worker_id)
+        _emit(self.id, "worker.registered", worker=worker_id, name=self.name)
 
     async def _request(self, request: JobRequest) -> None:
         _emit(self.id, "job.offered", job=request.id, room=request.room.name)

@@ -94,6 +94,11 @@ class AgentHost:
             await child.exited
             self._timeline.record("agent", "host.died", code=child.process.returncode, agent="")
 
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._child is not None and self._child.running
+
     def send(self, message: Mapping[str, Any]) -> None:
         """Write one command.
 
@@ -169,6 +174,9 @@ class Agent(Worker):
         """End its jobs and take it off; safe to call twice."""
         if self.running:
             self.running = False
+            if not self._host.running:
+                # It died, and with it the worker; its jobs have been told of that.
+                return
             self._host.send({"op": "stop", "agent": self._id})
             await self._wait("worker.stopped", within, "the worker to stop")
 

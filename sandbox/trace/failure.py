@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sandbox.explain import explain_failed_call
 from sandbox.stack.endpoints import Endpoints
 from sandbox.timeline import Event
+from sandbox.trace.causes import likely_cause
 from sandbox.trace.flow import flow, flow_text
 from sandbox.trace.joined import join_calls
 
@@ -28,16 +28,16 @@ def _events_text(events: Sequence[Event]) -> list[str]:
 
 
 def failure_sections(events: Sequence[Event], endpoints: Endpoints) -> list[tuple[str, str]]:
-    """Titled texts for a failing test: why, a ladder for each call, the events, the logs."""
+    """Titled texts for a failing test: its verdict, a ladder for each call, events and logs."""
     sections: list[tuple[str, str]] = []
     service = "stand-in" if endpoints.is_stand_in else "livekit-sip"
     for call in join_calls(events):
         if call.sip_call_id:
             ladder = flow_text(flow(events, call), ("phone", service, "livekit-server", "agent"))
             sections.append((f"SIP ladder of call {call.id}", "\n".join(ladder)))
-    why = explain_failed_call(events, version=endpoints.server_version)
-    if why:
-        sections.insert(0, ("why", "\n".join(why)))
+    cause = likely_cause(events, version=endpoints.server_version)
+    if cause is not None:
+        sections.insert(0, ("verdict", "\n".join(cause.lines())))
     sections.append(("what happened", "\n".join(_events_text(events))))
     logs = sorted(path for path in endpoints.run_dir.glob("*.log") if path.stat().st_size)
     where = [f"engine       {endpoints.engine}", f"SIP service  {endpoints.sip_service}"]

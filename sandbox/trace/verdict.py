@@ -12,6 +12,8 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.explain import explain_failed_call
 from sandbox.timeline import Event
+from sandbox.trace.causes import likely_cause
+from sandbox.trace.invariants.rule import InvariantBroken
 
 __all__ = ["verdict"]
 
@@ -64,6 +66,9 @@ def verdict(
     why = explain_failed_call(events, version=version)
     said = {line.split(" ", 1)[0]: line.split(" ", 1)[1].strip() for line in why if " " in line}
     known = value if isinstance(value, SandboxError) else None
+    found = likely_cause(events, version=version)
+    if found is not None and not isinstance(value, InvariantBroken):
+        said = {"why": found.what, "fix": found.fix}
     return {
         "what": _headline(value, text),
         "where": _where(error, path),
