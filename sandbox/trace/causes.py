@@ -132,6 +132,12 @@ def _crash(case: _Case) -> Cause | None:
                 "mend the entrypoint; the traceback is in the agent's log",
                 (f"seen   job {data.get('job', '')} in room {data.get('room', '')}",),
             )
+        if event.name == "job.status" and data.get("status") == "failed":
+            return Cause(
+                f"the agent's job {data.get('job', '')} failed: its process died, or it raised",
+                "read the end of the agent's log for what it said last",
+                (f"seen   {event}",),
+            )
         if event.name == "line.crashed":
             return Cause(
                 f"the phone's line {data.get('line')} crashed ({code})",

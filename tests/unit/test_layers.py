@@ -15,6 +15,7 @@ GROUND = (
     "sandbox.talk",
     "sandbox.errors",
     "sandbox.versions",
+    "sandbox.volatile",
 )
 
 

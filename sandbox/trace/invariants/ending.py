@@ -69,8 +69,10 @@ def open_jobs(facts: Facts) -> dict[str, Event]:
         for event in facts.named("job.entered")
         if event.data.get("agent") not in gone
     }
-    for event in facts.named("job.ended", "job.failed"):
-        jobs.pop(str(event.data.get("job")), None)
+    for event in facts.named("job.ended", "job.failed", "job.status"):
+        # The worker tells of a job whose process died by its status.
+        if event.data.get("status", "failed") in ("failed", "success"):
+            jobs.pop(str(event.data.get("job")), None)
     return jobs
 
 

@@ -64,6 +64,10 @@ def test_a_job_that_failed_or_whose_process_died_is_over() -> None:
     exited = Event(source="agent", name="worker.exited", data={"agent": "a", "code": -9})
     assert broken("job-ended", [entered, failed]) == []
     assert broken("job-ended", [entered, exited]) == []
+    status = Event(source="agent", name="job.status", data={**data, "status": "failed"})
+    running = Event(source="agent", name="job.status", data={**data, "status": "running"})
+    assert broken("job-ended", [entered, running, status]) == []
+    assert len(broken("job-ended", [entered, running])) == 1
 
 
 def test_a_call_that_is_still_counted() -> None:
