@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -451,7 +452,8 @@ func (l *Leg) bye(extra []sipnet.Header) {
 	if r := l.Room(); r != nil {
 		a = r.Attributes()
 	}
-	tx, err := l.request(sip.BYE, append(extra, attrs.ToHeaders(a, l.AttrsToHeaders)...))
+	headers := append(extra, attrs.ToHeaders(a, l.AttrsToHeaders)...)
+	tx, err := l.request(sip.BYE, headers)
 	if err != nil {
 		l.Log.Warn("bye not sent", "err", err)
 		l.Call.Stuck()
@@ -460,7 +462,14 @@ func (l *Leg) bye(extra []sipnet.Header) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 33*time.Second)
 		defer cancel()
-		if _, err := tx.Final(ctx); err != nil {
+		_, err := tx.Final(ctx)
+		if errors.Is(err, sipnet.ErrConnLost) {
+			// The peer closed it just before: the BYE goes by a new connection.
+			if tx, err = l.request(sip.BYE, headers); err == nil {
+				_, err = tx.Final(ctx)
+			}
+		}
+		if err != nil {
 			l.Log.Info("bye was not answered", "err", err)
 			l.Call.Stuck()
 		}

@@ -22,6 +22,10 @@ func (e *TimeoutError) Error() string {
 // ErrClosed is the error of transactions that the endpoint's end cut short.
 var ErrClosed = errors.New("endpoint closed")
 
+// ErrConnLost is the error of requests in a call whose TCP connection closed
+// before an answer: they may never have arrived.
+var ErrConnLost = errors.New("connection closed before the answer")
+
 // ClientTx is a request that went out.
 type ClientTx struct {
 	e    *Endpoint
@@ -96,6 +100,10 @@ func (tx *ClientTx) run(invite bool) {
 	if tx.flow.Network() == "udp" {
 		again = time.After(d)
 	}
+	var lost <-chan struct{}
+	if f, ok := tx.flow.(*tcpFlow); ok && !invite {
+		lost = f.gone
+	}
 	for {
 		select {
 		case <-again:
@@ -106,6 +114,9 @@ func (tx *ClientTx) run(invite bool) {
 			}
 			again = time.After(d)
 		case <-tx.stop:
+			return
+		case <-lost:
+			tx.fail(ErrConnLost)
 			return
 		case <-tx.e.ctx.Done():
 			tx.fail(ErrClosed)

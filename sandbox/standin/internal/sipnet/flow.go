@@ -46,6 +46,7 @@ type tcpFlow struct {
 	conn   net.Conn
 	remote netip.AddrPort
 	mu     sync.Mutex
+	gone   chan struct{} // closed when the connection is
 }
 
 func (f *tcpFlow) Network() string        { return "tcp" }
@@ -110,7 +111,7 @@ func (e *Endpoint) serveTCP() {
 func (e *Endpoint) addConn(conn net.Conn) *tcpFlow {
 	remote, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	f := &tcpFlow{e: e, conn: conn, remote: remote}
+	f := &tcpFlow{e: e, conn: conn, remote: remote, gone: make(chan struct{})}
 	e.mu.Lock()
 	e.conns[remote] = f
 	e.mu.Unlock()
@@ -128,6 +129,7 @@ func (e *Endpoint) readConn(f *tcpFlow) {
 			delete(e.conns, f.remote)
 		}
 		e.mu.Unlock()
+		close(f.gone)
 	}()
 	stream := e.parser.NewSIPStream()
 	defer stream.Close()
