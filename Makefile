@@ -70,8 +70,8 @@ test-e2e: ready-runner ## every scenario against the stack, into test-results/ju
 else
 test-e2e: ready
 	@mkdir -p test-results
-	$(PYTEST) tests/e2e --sandbox-engine=$(ENGINE) $(SPREAD) --junitxml=test-results/junit.xml $(ARGS) || \
-	  $(AGAIN) tests/e2e --sandbox-engine=$(ENGINE) --junitxml=test-results/junit-again.xml $(ARGS); }
+	$(PYTEST) tests/e2e examples --sandbox-engine=$(ENGINE) $(SPREAD) --junitxml=test-results/junit.xml $(ARGS) || \
+	  $(AGAIN) tests/e2e examples --sandbox-engine=$(ENGINE) --junitxml=test-results/junit-again.xml $(ARGS); }
 endif
 
 # The host only drives Docker: outside Linux it needs Python and the package, nothing native.

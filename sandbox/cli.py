@@ -1,4 +1,4 @@
-"""The `sandbox` command: up, status, down, logs, demo, doctor, setup."""
+"""The `sandbox` command: up, status, down, logs, demo, run-agent, call, doctor, setup."""
 
 from __future__ import annotations
 
@@ -215,6 +215,91 @@ def demo(engine: str) -> None:
     from sandbox.demo import run_demo
 
     sys.exit(asyncio.run(run_demo(engine, console)))
+
+
+@main.command("run-agent", context_settings={"ignore_unknown_options": True})
+@click.argument("file")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True)
+@click.option("--name", default="main", show_default=True, help="of the stack")
+@click.option("--number", default="+15550100", show_default=True, help="the number to call")
+@click.option("--agent-name", help="register under this name instead of the file's own")
+@click.option("--metadata", default="", help="of the dispatch, seen as job.metadata")
+@click.option(
+    "--map",
+    "headers",
+    multiple=True,
+    metavar="HEADER=ATTRIBUTE",
+    help="headers_to_attributes; X- headers are there as sip.h.x-… without it",
+)
+@click.option("--python", type=click.Path(path_type=Path), help="the agent's interpreter")
+@_fails_plainly
+def run_agent(
+    file: str, arguments: tuple[str, ...], headers: tuple[str, ...], **options: Any
+) -> None:
+    """Bring a stack and your agent up, with a number to call; Ctrl-C takes both down.
+
+    FILE is run as `python FILE start` would (or with ARGUMENTS instead of `start`), with this
+    stack's LIVEKIT_URL and keys. Call it with `sandbox call` from a second terminal.
+    """
+    from sandbox.run_agent import AgentRun
+    from sandbox.run_agent import run_agent as run
+
+    order = AgentRun(
+        file=file, arguments=arguments or ("start",), headers=_pairs("--map", headers), **options
+    )
+    sys.exit(asyncio.run(run(order, console)))
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    """The values of an option that takes NAME=VALUE."""
+    for text in given:
+        if "=" not in text:
+            raise UsageError(f"{option} {text}: no =", remedy=f"{option} NAME=VALUE")
+    return dict(text.split("=", 1) for text in given)
+
+
+class _InOrder(click.Command):
+    """Keeps the order of its repeated options: what a caller does, one after the other."""
+
+    STEPS = ("say", "say_exactly", "dtmf")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        values = {name: iter(given.get(name) or ()) for name in self.STEPS}
+        ctx.obj = [(p.name, next(values[p.name])) for p in order if p.name in values]
+        return super().parse_args(ctx, args)
+
+
+@main.command(cls=_InOrder)
+@click.argument("number", required=False)
+@click.option("--say", multiple=True, help="speak (needs the extra: livekit-sip-sandbox[speech])")
+@click.option("--say-exactly", multiple=True, help="say in the tone alphabet, to the letter")
+@click.option("--dtmf", multiple=True, help="press keys")
+@click.option("--header", multiple=True, metavar="NAME=VALUE", help="of the INVITE")
+@click.option("--caller", default="+15550199", show_default=True, help="the phone's number")
+@click.option("--seconds", default=30.0, show_default=True, help="hang up after so long")
+@click.option("--name", help="which stack, when several are up")
+@click.pass_context
+@_fails_plainly
+def call(ctx: click.Context, number: str | None, header: tuple[str, ...], **options: Any) -> None:
+    """Call NUMBER (by default that of `sandbox run-agent`), talk, and show what came back.
+
+    --say, --say-exactly and --dtmf may be repeated; each waits until the other end has stopped
+    talking. At the end: the SIP ladder and the timings.
+    """
+    from sandbox.call_command import CallOrder, number_of, place_call
+
+    stack = _one(options["name"])
+    order = CallOrder(
+        stack=stack,
+        number=number_of(stack, number),
+        caller=options["caller"],
+        headers=list(_pairs("--header", header).items()),
+        steps=ctx.obj,
+        seconds=options["seconds"],
+    )
+    sys.exit(asyncio.run(place_call(order, console)))
 
 
 @main.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +93,12 @@ def claim(name: str) -> Path:
     return path
 
 
-def publish(path: Path, name: str, endpoints: Endpoints) -> None:
-    """Tell where the stack of a claimed name listens."""
+def publish(
+    path: Path, name: str, endpoints: Endpoints, more: Mapping[str, str] | None = None
+) -> None:
+    """Tell where the stack of a claimed name listens, and what `more` there is to tell."""
     part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(_content(name, endpoints.env()))
+    part.write_text(_content(name, {**endpoints.env(), **(more or {})}))
     part.chmod(0o600)
     part.rename(path)
 

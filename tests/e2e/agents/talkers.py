@@ -1,0 +1,196 @@
+"""The agents of the conversations: AgentSessions over the tone alphabet, by a script."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from livekit import api, rtc
+from livekit.agents import (
+    Agent,
+    AgentSession,
+    JobContext,
+    RunContext,
+    function_tool,
+    get_job_context,
+)
+from livekit.agents.beta.workflows.dtmf_inputs import GetDtmfTask
+from livekit.agents.voice.amd import AMD
+from livekit.agents.voice.room_io import RoomOptions
+
+from sandbox.speech import ScriptedLLM, ToneSTT, ToneTTS, ToolCall, Turn
+from tests.e2e.agents.attention import Attention
+
+
+def voices(*script: Turn, otherwise: str = "pardon") -> dict[str, Any]:
+    """The arguments of a session that talks over the tone alphabet."""
+    return {
+        "stt": ToneSTT(),
+        "llm": ScriptedLLM(*script, otherwise=otherwise),
+        "tts": ToneTTS(),
+        "vad": None,
+        "aec_warmup_duration": None,
+        "turn_handling": {
+            "turn_detection": "stt",
+            "endpointing": {"min_delay": 0.0, "max_delay": 0.3},
+        },
+    }
+
+
+# Longer than anybody lets it finish: ten seconds of the alphabet.
+LONG = "the terms and conditions of this service are as follows " * 2
+
+
+def the_caller() -> rtc.RemoteParticipant:
+    sip = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+    room = get_job_context().room
+    return next(who for who in room.remote_participants.values() if who.kind == sip)
+
+
+class Desk(Agent):
+    """Knows the caller's order by the attribute that the trunk made of a SIP header."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="the script answers")
+
+    @function_tool
+    async def look_up(self, context: RunContext[None]) -> str:
+        """Look the caller's order up."""
+        return f"{the_caller().attributes['order.id']} ships"
+
+    @function_tool
+    async def change(self, context: RunContext[None], day: str) -> str:
+        """Change the day of delivery."""
+        return f"on {day}"
+
+
+DESK = (
+    Turn(when="where", calls=[ToolCall("look_up")]),
+    Turn(when="ships", says=str),
+    Turn(when=re.compile("^friday"), calls=[ToolCall("change", {"day": "friday"})]),
+    Turn(when="on friday", says=str),
+    Turn(when="thanks", says="welcome"),
+    Turn(when="bye", says="bye bye"),
+)
+
+
+async def desk(ctx: JobContext) -> None:
+    session: AgentSession[None] = AgentSession(**voices(*DESK))
+    await session.start(Desk(), room=ctx.room)
+    await session.say("yes")
+
+
+async def long_winded(ctx: JobContext) -> None:
+    session: AgentSession[None] = AgentSession(**voices(Turn(when="stop", says="I stop")))
+    await session.start(Agent(instructions="talks"), room=ctx.room)
+    await session.say(LONG)
+
+
+class Menu(Agent):
+    """Asks for a number of two digits, by keys, and says it."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="a menu")
+
+    async def on_enter(self) -> None:
+        result = await GetDtmfTask(num_digits=2, dtmf_input_timeout=2.0)
+        await self.session.say(f"you chose {result.user_input.replace(' ', '')}")
+
+
+async def menu(ctx: JobContext) -> None:
+    session: AgentSession[None] = AgentSession(**voices(otherwise="enter two digits"))
+    await session.start(Menu(), room=ctx.room)
+
+
+async def parting(ctx: JobContext) -> None:
+    """Ends the call, but only once its last sentence has been played to the end."""
+    session: AgentSession[None] = AgentSession(
+        **voices(Turn(when="bye", says="good bye and thank you"))
+    )
+    await session.start(
+        Agent(instructions="parts"),
+        room=ctx.room,
+        room_options=RoomOptions(delete_room_on_close=True),
+    )
+
+    def said(event: Any) -> None:
+        if getattr(event.item, "role", "") == "assistant":
+            session.shutdown(drain=True)
+
+    session.on("conversation_item_added", said)
+
+
+async def place_call(ctx: JobContext) -> None:
+    order = json.loads(ctx.job.metadata)
+    await ctx.api.sip.create_sip_participant(
+        api.CreateSIPParticipantRequest(
+            sip_trunk_id=order["trunk"],
+            sip_call_to=order["to"],
+            room_name=ctx.room.name,
+            participant_identity="callee",
+            wait_until_answered=True,
+        )
+    )
+
+
+async def first_word(ctx: JobContext) -> None:
+    """Calls, waits for the answer, and speaks first."""
+    await ctx.connect()
+    await place_call(ctx)
+    session: AgentSession[None] = AgentSession(**voices())
+    await session.start(
+        Agent(instructions="speaks"),
+        room=ctx.room,
+        room_options=RoomOptions(participant_identity="callee"),
+    )
+    await session.say("hello this is your reminder")
+
+
+#: What answers a call, and what AMD's LLM makes of it.
+ANSWERS = {
+    "hello this is lisa": "human",
+    "leave a message after the tone": "machine-vm",
+    "for sales press one": "machine-ivr",
+}
+
+
+async def detects(ctx: JobContext) -> None:
+    """Calls, and says by AMD's verdict: a greeting to a human, a message to a machine."""
+    await ctx.connect()
+    made = voices()
+    made["vad"] = Attention()
+    made["turn_handling"]["turn_detection"] = "vad"
+    session: AgentSession[None] = AgentSession(**made)
+    await session.start(
+        Agent(instructions="detects"),
+        room=ctx.room,
+        room_options=RoomOptions(participant_identity="callee"),
+    )
+    judge = ScriptedLLM(
+        *(
+            Turn(when=said, calls=[ToolCall("save_prediction", {"label": kind})], again=True)
+            for said, kind in ANSWERS.items()
+        )
+    )
+    async with AMD(session, llm=judge, stt=None, ivr_detection=False) as detector:
+        await place_call(ctx)
+        verdict = await detector.execute()
+    await session.say("hello lisa" if verdict.is_human else "please call back")
+
+
+async def listens_to_the_second(ctx: JobContext) -> None:
+    """Hears the first caller, and after "next" the second (RoomIO.set_participant)."""
+    made = voices(
+        Turn(when="next", says="now the other"),
+        Turn(when="hello", says="hello to you", again=True),
+    )
+    session: AgentSession[None] = AgentSession(**made)
+    await session.start(Agent(instructions="listens"), room=ctx.room)
+
+    def heard(event: Any) -> None:
+        if event.is_final and event.transcript == "next":
+            others = list(ctx.room.remote_participants.values())
+            session.room_io.set_participant(others[-1].identity)
+
+    session.on("user_input_transcribed", heard)

@@ -1,0 +1,155 @@
+"""Conversations with an AgentSession, exact to the letter, over the phone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from livekit import api
+
+from sandbox import AgentProcess, Call, Line, Sandbox
+
+TALKERS = Path(__file__).parent / "talkers.py"
+
+
+async def talker(sandbox: Sandbox, name: str) -> AgentProcess:
+    return await sandbox.agent(f"{TALKERS}:{name}")
+
+
+async def answered_by(sandbox: Sandbox, agent: AgentProcess) -> Call:
+    number = await sandbox.inbound(agent=agent.name)
+    call = await sandbox.phone.dial(number)
+    await call.answered(within=8)
+    return call
+
+
+async def test_five_turns_with_tools_that_read_the_sip_attribute(sandbox: Sandbox) -> None:
+    """A conversation: greeting, a tool by the SIP attribute, a tool with an argument, thanks, bye.
+
+    (S-AGT-17, S-HDR-05)
+    """
+    agent = await talker(sandbox, "desk")
+    number = await sandbox.inbound(
+        agent=agent.name, headers_to_attributes={"X-Order-Id": "order.id"}
+    )
+    call = await sandbox.phone.dial(number, headers={"X-Order-Id": "42"})
+    await call.hears_exactly("yes", within=10)
+    for said, answer in (
+        ("where", "42 ships"),
+        ("friday", "on friday"),
+        ("thanks", "welcome"),
+        ("what", "pardon"),
+        ("bye", "bye bye"),
+    ):
+        await call.says_exactly(said)
+        await call.hears_exactly(answer, within=8)
+    assert await agent.called_tool("look_up") == "42 ships"
+    assert await agent.called_tool("change", day="friday") == "on friday"
+    assert agent.transcript[0] == ("assistant", "yes")
+    assert ("user", "where") in agent.transcript
+
+
+async def test_a_caller_who_speaks_interrupts_the_agent(sandbox: Sandbox) -> None:
+    """Barge-in: the agent stops in mid-sentence, and answers what interrupted it.
+
+    (S-AGT-17)
+    """
+    agent = await talker(sandbox, "long_winded")
+    call = await answered_by(sandbox, agent)
+    await agent.event("session.first_audio")
+    await call.says_exactly("stop")
+    await agent.event("session.agent_state", state="listening", before="speaking")
+    await call.hears_exactly("I stop", within=8)
+    assert all(len(text) < 60 for _, text in agent.transcript), "it went on to its end"
+
+
+async def test_a_menu_by_keys_asks_and_answers_in_words(sandbox: Sandbox) -> None:
+    """GetDtmfTask: the agent asks, two keys and # come, the agent says them. (S-DTM-01)"""
+    agent = await talker(sandbox, "menu")
+    call = await answered_by(sandbox, agent)
+    await call.hears_exactly("enter two digits", within=8)
+    await call.send_dtmf("42#")
+    await call.hears_exactly("you chose 42", within=8)
+    assert agent.digits() == "42#"
+
+
+async def test_the_call_ends_after_the_last_sentence_was_heard(sandbox: Sandbox) -> None:
+    """The agent hangs up with delete_room_on_close: the whole sentence is heard before the BYE.
+
+    (S-AGT-20)
+    """
+    agent = await talker(sandbox, "parting")
+    call = await answered_by(sandbox, agent)
+    await agent.event("session.started")
+    await call.says_exactly("bye")
+    heard = await call.hears_exactly("good bye and thank you", within=8)
+    bye = await call.request("BYE", within=5)
+    assert heard.data["ended"] <= bye.at
+
+
+async def dial_out(sandbox: Sandbox, agent: AgentProcess, line: Line) -> None:
+    trunk = await sandbox.outbound_trunk(line.address)
+    order = json.dumps({"trunk": trunk.sip_trunk_id, "to": line.number})
+    request = api.CreateAgentDispatchRequest(
+        agent_name=agent.name, room=sandbox.room().name, metadata=order
+    )
+    await sandbox.api.agent_dispatch.create_dispatch(request)
+
+
+async def test_an_agent_that_calls_is_heard_from_its_first_word(sandbox: Sandbox) -> None:
+    """The agent dials, waits for the answer and speaks first: nothing of it is lost. (S-AGT-09)"""
+    agent = await talker(sandbox, "first_word")
+    line = await sandbox.phone.line()
+    await line.answers()
+    await dial_out(sandbox, agent, line)
+    call = await line.incoming()
+    await call.hears_exactly("hello this is your reminder", within=10)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "answer"),
+    [
+        ("hello this is lisa", "hello lisa"),
+        ("leave a message after the tone", "please call back"),
+        ("for sales press one", "please call back"),
+    ],
+    ids=["human", "voicemail", "menu"],
+)
+async def test_an_answering_machine_is_told_from_a_human(
+    sandbox: Sandbox, greeting: str, answer: str
+) -> None:
+    """AMD: who answers is told by the greeting, and the agent speaks accordingly.
+
+    (S-AMD-01, S-AMD-02, S-AMD-03)
+    """
+    agent = await talker(sandbox, "detects")
+    line = await sandbox.phone.line()
+    await line.answers()
+    await dial_out(sandbox, agent, line)
+    call = await line.incoming()
+    await call.answered(within=5)
+    await call.says_exactly(greeting)
+    await call.hears_exactly(answer, within=12)
+
+
+async def test_the_session_can_be_turned_to_the_second_caller(sandbox: Sandbox) -> None:
+    """Two callers in one room: the session hears one, and after set_participant the other.
+
+    (S-AGT-19)
+    """
+    agent = await talker(sandbox, "listens_to_the_second")
+    number = await sandbox.inbound(agent=agent.name)
+    first = await sandbox.phone.dial(number)
+    await first.answered(within=8)
+    second = await sandbox.phone.dial(number)
+    await second.answered(within=8)
+    await first.says_exactly("hello")
+    await first.hears_exactly("hello to you", within=8)
+    await second.says_exactly("hello")
+    await first.says_exactly("next")
+    await second.hears_exactly("now the other", within=8)
+    await second.says_exactly("hello")
+    await second.hears_exactly("hello to you", within=8)
+    turns = [text for role, text in agent.transcript if role == "user"]
+    assert turns == ["hello", "next", "hello"]
