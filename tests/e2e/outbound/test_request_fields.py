@@ -138,11 +138,9 @@ async def test_a_hidden_number_is_in_the_identity_all_the_same(sandbox: Sandbox)
     out = await sandbox.call_out(trunk, line.number, hide_phone_number=True)
     info = await out.room.participant(f"sip_{line.number}")
     assert info.name == ""
-    assert dict(info.attributes) == {
-        "sip.callID": out.call_id,
-        "sip.callStatus": "dialing",
-        "sip.trunkID": trunk.sip_trunk_id,
-    }
+    attributes = dict(info.attributes)
+    assert attributes.pop("sip.callStatus") in ("dialing", "ringing")
+    assert attributes == {"sip.callID": out.call_id, "sip.trunkID": trunk.sip_trunk_id}
 
 
 @pytest.mark.parametrize(
