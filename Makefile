@@ -11,6 +11,8 @@ ENGINE ?= auto
 RUNNER ?= host
 SIP ?= $(SANDBOX_LIVEKIT_SIP)
 ARGS ?=
+SPEECH ?=
+export SPEECH
 # A deployment that is attached to is one for all.
 JOBS ?= $(if $(filter attach,$(ENGINE)),0,auto)
 SPREAD := -n $(JOBS) --dist loadgroup
@@ -33,7 +35,7 @@ help: ## list the targets
 	@echo '  test-e2e takes ENGINE=native|compose|attach|auto, SIP=/path/to/livekit-sip, JOBS=n, ARGS="…" (for pytest),'
 	@echo '  and for compose RUNNER=container (pytest in the network: Docker Desktop); images takes SIP= too'
 
-setup: ## set up everything on this machine: Python, Go, livekit-server, the SIP service
+setup: ## set up everything on this machine: Python, Go, livekit-server, the SIP service (SPEECH=1: speech too)
 	@scripts/bootstrap
 
 # Set-up that says nothing when nothing is to do: what every other target begins with.

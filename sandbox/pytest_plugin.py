@@ -18,6 +18,7 @@ from sandbox.coverage import ApiCoverage
 from sandbox.errors import PhoneError, SandboxError, UsageError
 from sandbox.phone.call import Call
 from sandbox.phone.client import Phone
+from sandbox.speech.local import close_local_speech
 from sandbox.stack.options import ENGINES, StackOptions
 from sandbox.stack.run_dir import claim_run_dir
 from sandbox.stack.stack import Stack
@@ -258,6 +259,7 @@ async def _phone_holder(sandbox_stack: Stack) -> AsyncIterator[_PhoneHolder]:
     holder = _PhoneHolder(sandbox_stack)
     yield holder
     await holder.close()
+    await close_local_speech()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

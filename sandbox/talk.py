@@ -117,6 +117,12 @@ class Speech(Protocol):
     async def hears_cut(self, *, of: str | None, within: float) -> Event:
         """See `Talks.hears_cut`."""
 
+    async def says(self, text: str) -> None:
+        """See `Talks.says`."""
+
+    async def hears(self, text: str, *, within: float, tolerance: float) -> Event:
+        """See `Talks.hears`."""
+
     async def listen(self) -> None:
         """Begin to listen; once is enough."""
 
@@ -199,6 +205,39 @@ class Talks:
             DeadlineMissed: it was not heard; the error shows what was.
         """
         return await self.speech.hears_exactly(text, of=of, within=within)
+
+    async def says(self, text: str) -> None:
+        """Say `text` in a human voice, made on this machine (Piper); returns at its end.
+
+        Args:
+            text: English, unless SANDBOX_SPEECH_VOICE names another voice.
+
+        Raises:
+            SetupError: the extra [speech] is not installed; the error says what to do.
+            DeadlineMissed: the call ended before it was said.
+        """
+        await self.speech.says(text)
+
+    async def hears(self, text: str, *, within: float = 5.0, tolerance: float = 0.2) -> Event:
+        """Wait until the words of `text` were heard, recognised on this machine (Whisper).
+
+        Case, punctuation and the way numbers are written do not matter ("forty two" is 42), and
+        more may be said before and after. Words of the last minute count, and those behind the
+        last text that was waited for.
+
+        Args:
+            text: what is to be heard.
+            within: until it must have been said, in seconds; to recognise it may take longer.
+            tolerance: the word error rate that is let pass: 0.2 is one word in five.
+
+        Returns:
+            The event `speech.words`.
+
+        Raises:
+            SetupError: the extra [speech] is not installed; the error says what to do.
+            DeadlineMissed: it was not heard; the error shows both texts, word by word.
+        """
+        return await self.speech.hears(text, within=within, tolerance=tolerance)
 
     async def hears_begin(self, *, of: str | None = None, within: float = 5.0) -> Event:
         """Wait until a text in the tone alphabet begins, behind the last that was waited for.

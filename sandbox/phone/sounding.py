@@ -96,6 +96,17 @@ class Sounding(Progress, Talks):
             dialled=first("sip.sent", "sip.received"), answered=first("call.answered")
         )
 
+    @property
+    def transcript(self) -> str:
+        """Who said what so far, a line each, as `remote: Order desk, how can I help?`.
+
+        Words are known where they were waited for or said by the phone.
+
+        Raises:
+            UsageError: nobody listened.
+        """
+        return "\n".join(f"{s.who}: {s.text}" for s in self.conversation.segments if s.text)
+
     def hear(self, event: Event) -> None:
         """Take a `media.audio` event; the phone tells."""
         if self._take is not None:

@@ -109,11 +109,18 @@ class SpeechDetector:
                 self._speaking = True
                 self._began = moment
             self._ended = moment + frame.size / rate
+        if self._speaking and at + samples.size / rate - self._ended >= PAUSE:
+            self._close()
 
     def _close(self) -> None:
         self._speaking = False
         if self._ended - self._began >= SHORTEST:
             self._closed.append(Segment(self._who, self._began, self._ended))
+
+    @property
+    def closed(self) -> list[Segment]:
+        """The utterances that have ended."""
+        return self._closed
 
     @property
     def segments(self) -> list[Segment]:

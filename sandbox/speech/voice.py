@@ -15,6 +15,9 @@ from sandbox.speech.conversation import (
     with_texts,
 )
 from sandbox.speech.difference import difference
+from sandbox.speech.local import local_speech
+from sandbox.speech.recogniser import Recogniser
+from sandbox.speech.words import compare, fold
 from sandbox.talk import Audible, Chunk
 from sandbox.timeline import Event, Match, now
 
@@ -23,6 +26,8 @@ __all__ = ["Voice"]
 #: What an error shows of an end's events.
 _SHOWN = ("speech.", "call.", "media.tone", "media.silence", "room.tone", "room.track")
 _QUIET_DBOV = -60.0
+#: How long recognition may take after an utterance, in seconds.
+_RECOGNITION = 5.0
 
 
 class _Ear:
@@ -47,6 +52,7 @@ class Voice:
         self._theirs = SpeechDetector("remote")
         self._ours = SpeechDetector("phone")
         self._until = 0.0
+        self._recogniser = Recogniser(self._theirs, self._recognised)
         self._loudest = SILENCE_DBOV
         self._seconds = 0.0
 
@@ -68,6 +74,7 @@ class Voice:
         self._until = chunk.at + chunk.heard.size / chunk.rate
         self._theirs.feed(chunk.heard, chunk.rate, chunk.at)
         self._ours.feed(chunk.sent, chunk.rate, chunk.at)
+        self._recogniser.feed(chunk)
         ear = self._ears.get(chunk.of)
         if ear is None or ear.decoder.rate != chunk.rate:
             if ear is not None:
@@ -155,9 +162,68 @@ class Voice:
             heard = [e for _, e in self._end.notes(since) if theirs(e)]
             error.cause = self._instead(wanted, heard)
             raise
-        position = next(at for at, other in self._end.notes(since) if other is event)
-        self._read = position + 1
+        self._read_on(event)
         return event
+
+    def _read_on(self, event: Event) -> None:
+        self._read = 1 + next(at for at, other in self._end.notes() if other is event)
+
+    # --- words -------------------------------------------------------------------------------
+
+    def _recognised(self, segment: Segment, text: str) -> None:
+        failure = self._recogniser.failure
+        if failure is not None:
+            self._end.note("speech.failed", at=now(), error=str(failure))
+        elif fold(text):
+            self._end.note(
+                "speech.words", at=now(), text=text, began=segment.began, ended=segment.ended
+            )
+
+    async def hears(self, text: str, *, within: float, tolerance: float) -> Event:
+        """Wait until words were heard; see `sandbox.talk.Talks.hears`."""
+        since = self._read
+        await local_speech().ready()
+        await self.listen()
+        self._recogniser.start()
+
+        def heard() -> str:
+            said = [e.data["text"] for _, e in self._end.notes(since) if e.name == "speech.words"]
+            return " ".join(said)
+
+        def match(event: Event) -> bool:
+            return event.name == "speech.words" and compare(text, heard()).rate <= tolerance
+
+        try:
+            event = await self._end.noted(
+                lambda e: e.name == "speech.failed" or match(e),
+                # What was said in time counts, although to recognise it takes a while more.
+                within=within + _RECOGNITION,
+                expected=f"to hear {text!r}",
+                since=since,
+                about=lambda e: e.name.startswith(_SHOWN),
+            )
+        except DeadlineMissed as error:
+            words = heard()
+            if words:
+                found = compare(text, words)
+                error.cause = (
+                    f"heard instead: {words!r}; best part: word error rate "
+                    f"{found.rate:.0%}, {tolerance:.0%} is allowed{found}"
+                )
+            else:
+                error.cause = self._instead("", [e for _, e in self._end.notes(since)])
+            raise
+        if self._recogniser.failure is not None:
+            raise self._recogniser.failure
+        self._read_on(event)
+        return event
+
+    async def says(self, text: str) -> None:
+        """Say `text` in a voice; see `sandbox.talk.Talks.says`."""
+        samples = await local_speech().say(text)
+        self._end.note("speech.says", at=now(), text=text, seconds=samples.size / 16000)
+        whole = await self._end.play_samples(samples, 16000)
+        self._end.note("speech.said", at=now(), text=text, whole=whole)
 
     def _instead(self, wanted: str, events: Sequence[Event]) -> str:
         """What was heard instead of `wanted`, in words."""
@@ -199,7 +265,7 @@ class Voice:
         began = 0.0
         for _, event in self._end.notes():
             data = event.data
-            if event.name in ("speech.exact", "speech.garbled"):
+            if event.name in ("speech.exact", "speech.garbled", "speech.words"):
                 heard.append(Segment("remote", data["began"], data["ended"], data["text"]))
             elif event.name == "speech.says":
                 began = event.at
