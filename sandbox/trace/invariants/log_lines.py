@@ -18,9 +18,13 @@ __all__ = ["AllowedLine", "LogLine", "LogTail", "allowed_lines", "loud_line"]
 _MOST = 4_000_000
 #: What a line of WARN or ERROR has in it; looked for as bytes, which costs next to nothing.
 _LOUD = (
-    b'"level":"warn', b'"level":"error"', b'"level":"dpanic"', b'"level":"panic"',
-    b'"level":"fatal"', b" WARN", b" ERROR", b" CRITICAL", b"level=warn", b"level=error",
-    b"level=fatal", b"panic:", b"fatal error:",
+    *(
+        b'"level":%b"%b' % (gap, level)
+        for gap in (b"", b" ")
+        for level in (b"warn", b"error", b"dpanic", b"panic", b"fatal")
+    ),
+    b" WARN", b" ERROR", b" CRITICAL", b"level=warn", b"level=error", b"level=fatal",
+    b"panic:", b"fatal error:",
 )  # fmt: skip
 _LEVELS = {"warn": "WARN", "warning": "WARN", "error": "ERROR", "dpanic": "ERROR",
            "panic": "ERROR", "fatal": "ERROR", "critical": "ERROR"}  # fmt: skip

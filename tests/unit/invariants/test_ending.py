@@ -123,12 +123,14 @@ def test_only_what_a_log_grew_by_is_read(tmp_path: Path) -> None:
     tail = LogTail(tmp_path)
     with log.open("a") as file:
         file.write('{"level":"info","msg":"fine"}\n{"level":"error","msg":"after"}\n')
+        file.write('{"level": "warn", "msg": "with a gap"}\nlast words: panic: no newline')
     (tmp_path / "agent.log").write_text("2026-01-31 12:00:00,000 ERROR root new file\n")
     (tmp_path / "redis.log").write_text("2026-01-31 12:00:00,000 ERROR not judged\n")
     (tmp_path / "agent-desk-1.log").write_text('{"message": "not judged", "level": "ERROR"}\n')
     assert [str(line) for line in tail.lines()] == [
         "agent ERROR: root new file",
         "sip ERROR: after",
+        "sip WARN: with a gap",
     ]
 
 
