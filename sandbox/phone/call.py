@@ -220,7 +220,12 @@ class Call(Sounding):
         body: str | None = None,
         content_type: str = "text/plain",
     ) -> None:
-        """Send any request in the dialog: INFO, MESSAGE, OPTIONS."""
+        """Send a request in the dialog: INFO, MESSAGE, OPTIONS or a method of your own.
+
+        Raises:
+            PhoneError: it is one that PJSIP's session keeps to itself (INVITE, ACK, BYE, CANCEL,
+                PRACK, UPDATE).
+        """
         await self._ask(
             "request",
             protocol.SendRequest(

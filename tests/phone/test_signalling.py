@@ -44,6 +44,14 @@ async def test_a_line_takes_any_number_of_calls(alice: Line, bob: Line) -> None:
         await asyncio.gather(call.ended(), other.ended())
 
 
+async def test_an_update_is_refused_and_the_call_goes_on(talk: Talk) -> None:
+    call, other = talk
+    with pytest.raises(PhoneError, match="PJSIP sends UPDATE only by itself"):
+        await call.send_request("UPDATE")
+    await call.hang_up()
+    assert (await other.ended()).by == "remote"
+
+
 async def test_the_callee_hangs_up(talk: Talk) -> None:
     call, other = talk
     await other.hang_up()

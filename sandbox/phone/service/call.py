@@ -51,6 +51,10 @@ def _prm(
     return prm
 
 
+#: The methods that PJSIP's INVITE session takes for its own.
+_KEPT = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
+
+
 class _Call(pj.Call):
     """PJSIP's call; hands its callbacks on, and lets no exception through to C++."""
 
@@ -290,6 +294,12 @@ class Leg:
             raise Refused(f"PJSIP did not send the REFER: {_words(error)}") from None
 
     def _send_request(self, request: protocol.SendRequest) -> None:
+        if request.method.upper() in _KEPT:
+            raise Refused(
+                f"PJSIP sends {request.method} only by itself (another's aborts its process): "
+                "use hold(), reinvite() or hang_up()",
+                400,
+            )
         try:
             pjsua_c.send_request(
                 self.call.id, request.method, request.headers, request.body, request.content_type
