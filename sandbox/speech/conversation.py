@@ -24,6 +24,8 @@ SPEECH_DBOV = -45.0
 PAUSE = 0.4
 #: Sounds shorter than this are none (clicks), in seconds.
 SHORTEST = 0.06
+#: Sides that overlap for less than this change turns and do not interrupt, in seconds.
+TURN = 0.1
 _FRAME = 0.02
 
 
@@ -142,15 +144,18 @@ def with_texts(segments: Sequence[Segment], texts: Iterable[Segment]) -> list[Se
 
 
 def labelled(segments: Sequence[Segment], texts: Iterable[Segment]) -> list[Segment]:
-    """The segments, each with the text that was said in it."""
-    known = list(texts)
-    return [
-        replace(
-            s,
-            text=" ".join(k.text for k in known if s.began < k.ended and k.began < s.ended),
-        )
-        for s in segments
-    ]
+    """The segments, each with the text that was said in it; one of several texts is as many."""
+    known = sorted(texts, key=lambda s: s.began)
+    result: list[Segment] = []
+    for segment in segments:
+        inside = [k for k in known if segment.began < k.ended and k.began < segment.ended]
+        if not inside:
+            result.append(segment)
+        for number, text in enumerate(inside):
+            began = segment.began if number == 0 else text.began
+            ended = segment.ended if number == len(inside) - 1 else text.ended
+            result.append(replace(segment, began=began, ended=ended, text=text.text))
+    return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,13 +214,15 @@ class Conversation:
 
     @property
     def interruptions(self) -> Sequence[Interruption]:
-        """Each time that one side began while the other spoke."""
+        """Each time that one side began while the other spoke, and for 0.1 s at least both did."""
         found: list[Interruption] = []
         for number, first in enumerate(self.segments):
             for second in self.segments[number + 1 :]:
                 if second.began >= first.ended or second.who == first.who:
                     continue
                 stopped = first if first.ended <= second.ended else second
+                if stopped.ended - second.began < TURN:
+                    continue
                 found.append(
                     Interruption(
                         second.who, second.began, stopped.who, stopped.ended - second.began

@@ -32,14 +32,14 @@ Connect = Callable[..., Awaitable[Talk]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under xdist, the scenarios with an agent run on one worker: importing it takes seconds.
+    """Under xdist, what has an agent or a conversation runs on one worker, one after the other.
 
-    Conversations take their time in speech and not in CPU: they are a group of their own.
+    Importing livekit-agents takes seconds, and spoken text suffers on a machine that is busy.
     """
     for item in items:
-        if item.path.name == "test_conversations.py" or "examples" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("conversations"))
-        elif "agents" in item.path.parts or "agent" in getattr(item, "fixturenames", ()):
+        if {"agents", "speech", "examples"} & set(item.path.parts) or "agent" in getattr(
+            item, "fixturenames", ()
+        ):
             item.add_marker(pytest.mark.xdist_group("agents"))
 
 
