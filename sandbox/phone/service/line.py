@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ __all__ = ["Line"]
 _RTP_FIRST, _RTP_SPAN = 20000, 12000
 
 _SRTP = {"off": 0, "optional": 1, "mandatory": 2}
+
+
+_SOCKETS_KEPT = 0.6
+_CALLS_AT_ONCE = 26  # two sockets each, and some are the line's own
 
 
 class _Account(pj.Account):
@@ -52,6 +58,7 @@ class Line:
         self.directory = directory
         self.loop = Loop()
         self.legs: dict[str, Leg] = {}
+        self._closed: deque[float] = deque()
         self.script = protocol.Script(action="manual")
         self.refer = protocol.ReferPolicy()
         self.number = ""
@@ -249,8 +256,20 @@ class Line:
     def remove(self, leg: Leg) -> None:
         """Forget a call that has ended, once PJSIP is done with it."""
         self.legs.pop(leg.id, None)
+        self._closed.append(time.monotonic())
         if not self.legs and not self._unfinished and self._when_empty is not None:
             self._when_empty()
+
+    def _check_sockets(self) -> None:
+        """PJSIP has 64 sockets, keeps those of an ended call for 0.5 s, and aborts without one."""
+        while self._closed and time.monotonic() - self._closed[0] > _SOCKETS_KEPT:
+            self._closed.popleft()
+        if len(self.legs) + len(self._closed) >= _CALLS_AT_ONCE:
+            raise Refused(
+                f"{len(self._closed)} calls of this line ended within {_SOCKETS_KEPT} s, and PJSIP "
+                "has not freed their sockets yet: use another line, or place fewer",
+                503,
+            )
 
     def _dial(self, request: protocol.Dial) -> Any:
         leg = self.place(request)
@@ -267,6 +286,7 @@ class Line:
             Refused: PJSIP did not place it.
         """
         account = self.account()
+        self._check_sockets()
         if request.codecs is not None:
             self._use_codecs(request.codecs)
         self._set_route(request)
