@@ -107,7 +107,9 @@ class _Merge:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        self._config.stash[_COVERAGE].merge(node.workeroutput.get("sandbox_coverage", {}))
+        # A worker that died has no output; xdist fails its test and starts another.
+        output = getattr(node, "workeroutput", {})
+        self._config.stash[_COVERAGE].merge(output.get("sandbox_coverage", {}))
 
 
 def _worker(config: pytest.Config) -> str:

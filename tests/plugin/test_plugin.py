@@ -170,6 +170,25 @@ def test_two_xdist_workers_have_a_stack_each(project: pytest.Pytester) -> None:
     assert "sandbox.sip_service" in names
 
 
+def test_a_crashed_xdist_worker_fails_its_test_and_the_others_go_on(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        test_dies="""
+        import os
+
+        async def test_dies(sandbox):
+            os._exit(1)
+        """,
+        test_rings=_RINGS,
+    )
+    result = _run(project, "-n2", "--junitxml=junit.xml")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*worker 'gw*' crashed while running 'test_dies.py::test_dies'*"])
+    cases = ElementTree.parse(project.path / "junit.xml").iter("testcase")
+    assert sorted(str(case.get("name")) for case in cases) == ["test_a_call_rings", "test_dies"]
+
+
 def test_a_crashed_phone_fails_its_test_and_the_next_gets_a_new_one(
     project: pytest.Pytester,
 ) -> None:
