@@ -61,6 +61,7 @@ class Sandbox:
         self.timeline: Timeline = stack.timeline
         self.name = name
         self.endpoints: Endpoints = stack.endpoints
+        self._stack = stack
         self._host = host
         self._numbers = NumberBlock()
         self._prefix = f"sbx-{secrets.token_hex(3)}"
@@ -75,6 +76,12 @@ class Sandbox:
     def is_stand_in(self) -> bool:
         """Whether the SIP service is our stand-in and not livekit-sip."""
         return self.endpoints.is_stand_in
+
+    def moved(self) -> None:
+        """Follow the stack: its SIP service was started anew, and may be elsewhere."""
+        self.endpoints = self._stack.endpoints
+        self.phone.moved(self.endpoints)
+        self.invariants.moved(self.endpoints)
 
     def step(self, text: str) -> None:
         """Put a step of the scenario on the timeline."""

@@ -33,6 +33,10 @@ class Switchboard:
         self._endpoints = endpoints
         self._numbers = numbers
 
+    def moved(self, endpoints: Endpoints) -> None:
+        """Dial the SIP service there from now on."""
+        self._endpoints = endpoints
+
     async def line(self, number: str | None = None, **options: Any) -> Line:
         """A line with a SIP address of its own, that can be called; see `Phone.line`.
 

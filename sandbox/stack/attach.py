@@ -40,6 +40,7 @@ class AttachEngine:
     """
 
     name = "attach"
+    why_fixed = "the deployment that is attached to is not ours to change"
 
     def __init__(self, options: StackOptions, timeline: Timeline) -> None:
         self._options = options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import time
@@ -24,7 +25,7 @@ from sandbox.stack.compose_plan import (
 )
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.options import StackOptions
-from sandbox.stack.readiness import http_ok, redis_answers, server_answers, sip_answers, until
+from sandbox.stack.readiness import answers, until
 from sandbox.stack.webhooks import WebhookServer
 from sandbox.timeline import Timeline
 
@@ -35,6 +36,7 @@ class InsideEngine:
     """Nothing is started: `sandbox.stack.compose_runner` has done so, and takes it down."""
 
     name = "compose"
+    why_fixed = "inside the runner container Docker is out of reach: nothing more can be started"
 
     def __init__(self, options: StackOptions, timeline: Timeline) -> None:
         self._options = options
@@ -68,25 +70,10 @@ class InsideEngine:
         redis, server, sip, phone = (
             _address(name) for name in ("redis", "livekit-server", "sip", "phone")
         )
-        url = f"ws://{server}:{LIVEKIT_PORT}"
-        health = f"http://{sip}:{SIP_HEALTH_PORT}/"
-        async with aiohttp.ClientSession() as session:
-            probes = {
-                "redis": lambda: redis_answers(redis, REDIS_PORT),
-                "livekit-server": lambda: server_answers(session, url, key, secret),
-                "sip (health)": lambda: http_ok(session, health),
-                "sip": lambda: sip_answers(sip, SIP_PORT),
-            }
-            within = self._options.start_timeout
-            for name, probe in probes.items():
-                if not await until(probe, within=within):
-                    await self.stop()
-                    raise StackError(f"{name} does not answer within {within:g} s")
         self._link_logs()
-        self._took = time.monotonic() - started
-        self.endpoints = Endpoints(
+        ends = Endpoints(
             engine=self.name,
-            livekit_url=url,
+            livekit_url=f"ws://{server}:{LIVEKIT_PORT}",
             api_key=key,
             api_secret=secret,
             sip_host=sip,
@@ -97,12 +84,21 @@ class InsideEngine:
             phone_token=env["SANDBOX_PHONE_TOKEN"],
             phone_host=phone,
             redis_address=f"{redis}:{REDIS_PORT}",
-            sip_health_url=health,
+            sip_health_url=f"http://{sip}:{SIP_HEALTH_PORT}/",
             sip_metrics_url=f"http://{sip}:{SIP_METRICS_PORT}/metrics",
             events_url=self._webhooks.events_url,
             run_dir=self._options.run_dir,
         )
-        return self.endpoints
+        within = self._options.start_timeout
+        async with aiohttp.ClientSession() as session:
+            for kind in ("redis", "livekit-server", "sip", "phone"):
+                probe = functools.partial(answers, kind, session, ends)
+                if not await until(probe, within=within):
+                    await self.stop()
+                    raise StackError(f"{kind} does not answer within {within:g} s")
+        self._took = time.monotonic() - started
+        self.endpoints = ends
+        return ends
 
     def _link_logs(self) -> None:
         """Have the logs, which are followed from outside, in the run folder too."""

@@ -31,6 +31,12 @@ SIP_METRICS_PORT = 6789
 REDIS_PORT = 6379
 WEBHOOK_PORT = 8090
 
+#: Of each part that has one: its configuration in compose/, and the variable that names another.
+_CONFIGS = {
+    "livekit-server": ("livekit-server/livekit.yaml", "SANDBOX_SERVER_CONFIG"),
+    "sip": ("sip/sip.yaml", "SANDBOX_SIP_CONFIG"),
+}
+
 
 @dataclass
 class Plan:
@@ -43,6 +49,7 @@ class Plan:
         key: the LiveKit API key of this run.
         secret: its secret.
         token: the phone's bearer token.
+        webhook_url: where livekit-server posts its webhooks; `""` is nowhere.
     """
 
     options: StackOptions
@@ -51,6 +58,7 @@ class Plan:
     key: str = field(default_factory=lambda: f"API{secrets.token_hex(6)}")
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    webhook_url: str = ""
 
     @property
     def folder(self) -> Path:
@@ -96,22 +104,31 @@ class Plan:
             files.append(folder / "compose.local.yaml")
         return [*files, self.folder / "compose.engine.yaml"]
 
-    def write(self, overlay: Mapping[str, Any], *, webhook_url: str = "") -> None:
+    def write(self, overlay: Mapping[str, Any]) -> None:
         """Write the run's configuration files and the overlay."""
-        self.write_server(webhook_url)
-        sip = merged(self._base("sip/sip.yaml"), self.options.sip_config)
-        _write(self.folder / "sip.yaml", yaml.safe_dump(sip, sort_keys=False))
+        self.write_server()
+        self._write_config("sip", "sip", self.options.sip_config)
         # JSON is YAML; `!reset` and `!override` are tags of Compose's own.
         text = json.dumps(overlay, indent=2).replace('"!reset"', "!reset []")
         _write(self.folder / "compose.engine.yaml", text)
 
-    def write_server(self, webhook_url: str) -> None:
+    def write_server(self) -> None:
         """Write livekit-server's configuration, in place: its container may have it mounted."""
-        config = self._base("livekit-server/livekit.yaml")
-        if webhook_url:
-            config["webhook"] = {"api_key": self.key, "urls": [webhook_url]}
-        config = merged(config, self.options.server_config)
-        _write(self.folder / "livekit-server.yaml", yaml.safe_dump(config, sort_keys=False))
+        self._write_config("livekit-server", "livekit-server", self.options.server_config)
+
+    def write_another(self, kind: str, name: str, changes: Mapping[str, Any]) -> dict[str, str]:
+        """Write the configuration of one more part; returns the variable that names its file."""
+        if kind not in _CONFIGS:
+            return {}
+        return {_CONFIGS[kind][1]: str(self._write_config(kind, name, changes))}
+
+    def _write_config(self, kind: str, name: str, changes: Mapping[str, Any]) -> Path:
+        config = self._base(_CONFIGS[kind][0])
+        if kind == "livekit-server" and self.webhook_url:
+            config["webhook"] = {"api_key": self.key, "urls": [self.webhook_url]}
+        path = self.folder / f"{name}.yaml"
+        _write(path, yaml.safe_dump(merged(config, changes), sort_keys=False))
+        return path
 
     @staticmethod
     def _base(name: str) -> dict[str, Any]:

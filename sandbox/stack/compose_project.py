@@ -32,6 +32,7 @@ class Container:
         health: `starting`, `healthy`, `unhealthy` or `""`.
         addresses: its address in each network, by the network's name.
         ports: what it publishes: (port, protocol) to (host address, host port).
+        one_off: whether it was started beside the service's own (`docker compose run`).
         health_log: the output of its last health checks.
         detail: the error of the engine, or that it ran out of memory.
     """
@@ -43,6 +44,7 @@ class Container:
     health: str
     addresses: Mapping[str, str]
     ports: Mapping[tuple[int, str], tuple[str, int]]
+    one_off: bool = False
     health_log: Sequence[str] = ()
     detail: str = ""
 
@@ -55,6 +57,7 @@ class Container:
     def parse(cls, raw: Mapping[str, Any]) -> Container:
         """From an element of `docker container inspect`."""
         state = raw["State"]
+        labels = raw["Config"].get("Labels") or {}
         health = state.get("Health") or {}
         networks = raw["NetworkSettings"]["Networks"] or {}
         ports: dict[tuple[int, str], tuple[str, int]] = {}
@@ -67,7 +70,7 @@ class Container:
                 )
         return cls(
             id=raw["Id"],
-            service=(raw["Config"].get("Labels") or {}).get("com.docker.compose.service", ""),
+            service=labels.get("com.docker.compose.service", ""),
             state=state["Status"],
             exit_code=state["ExitCode"],
             health=health.get("Status", ""),
@@ -75,6 +78,7 @@ class Container:
                 name: net["IPAddress"] for name, net in networks.items() if net.get("IPAddress")
             },
             ports=ports,
+            one_off=labels.get("com.docker.compose.oneoff") == "True",
             health_log=[
                 f"health check: exit {entry['ExitCode']} {entry['Output'].strip()[:200]}"
                 for entry in (health.get("Log") or [])[-3:]
@@ -158,17 +162,19 @@ class ComposeProject:
             if key not in values and not key.startswith(("COMPOSE_", "SANDBOX_"))
         }
         environ |= {"COMPOSE_PROJECT_NAME": name, "COMPOSE_BAKE": "false"}
-        self._make = functools.partial(
+        self.environ = environ
+        self._compose = functools.partial(
             _Compose,
             context=str(files[0].parent),
             compose_file_name=[str(path) for path in files],
             env_file=[str(versions.PINS_FILE), str(env_file)],
             docker_command_path=docker.program,
             profiles=list(profiles) or None,
-            environ=environ,
         )
         self.command: list[str] = list(self._make().compose_command_property)
-        self.environ = environ
+
+    def _make(self, values: Mapping[str, str] | None = None, **options: Any) -> _Compose:
+        return self._compose(environ={**self.environ, **(values or {})}, **options)
 
     def up(self, *services: str, wait: bool = False) -> None:
         """Start services (all if none is named); with `wait`, until they are healthy.
@@ -177,6 +183,29 @@ class ComposeProject:
             StackError: Compose failed.
         """
         self._make(services=list(services) or None, wait=wait).start()
+
+    def run_another(self, service: str, values: Mapping[str, str]) -> Container:
+        """Start one more container of a service, with other values of some variables.
+
+        It has everything else of the service: image, network, labels, lock-down. It answers at its
+        own address alone, not to the service's name.
+
+        Raises:
+            StackError: Compose failed.
+        """
+        compose = self._make(values)
+        answer = compose._run_command(
+            [*self.command, "run", "--detach", "--no-deps", "-T", service]
+        )
+        started = answer.stdout.decode(errors="replace").split()[-1:]
+        found = self.docker.inspect("container", started)
+        if not found:
+            raise StackError(
+                f"Compose started another {service}, and it is not there",
+                seen=started,
+                remedy="run `sandbox doctor`",
+            )
+        return Container.parse(found[0])
 
     def compose(self, *arguments: str) -> str:
         """What `docker compose ARGUMENTS` prints, in this project.
@@ -190,14 +219,14 @@ class ComposeProject:
         )
 
     def containers(self) -> dict[str, Container]:
-        """The project's containers by their service, stopped ones included.
+        """The containers of the project's services, stopped ones included.
 
         Raises:
             StackError: Docker does not answer.
         """
         ids = self.docker.lines("ps", "-aq", "--filter", f"label={RUN_LABEL}={self.run}")
         found = [Container.parse(raw) for raw in self.docker.inspect("container", ids)]
-        return {container.service: container for container in found if container.service}
+        return {one.service: one for one in found if one.service and not one.one_off}
 
     def gateway(self) -> str:
         """The address of this machine on the project's network (Linux), or `""`.
@@ -212,9 +241,15 @@ class ComposeProject:
                     return str(config["Gateway"]).partition("/")[0]
         return ""
 
-    def failure(self, service: str, what: str, log: Path | None = None) -> StackError:
-        """An error about a service: its state, its health log and the end of its log."""
-        container = self.containers().get(service)
+    def failure(
+        self, service: str, what: str, log: Path | None = None, container_id: str = ""
+    ) -> StackError:
+        """An error about a service (or that container): state, health log, end of its log."""
+        if container_id:
+            raw = self.docker.inspect("container", [container_id])
+            container = Container.parse(raw[0]) if raw else None
+        else:
+            container = self.containers().get(service)
         seen = []
         if container is not None:
             state = f"state: {container.state}"

@@ -57,7 +57,8 @@ def run_inside(arguments: Sequence[str], checkout: Path) -> int:
     for old in folder.glob("*.log"):
         old.unlink()
     plan = Plan(StackOptions(engine="compose", run_dir=folder, name="runner"), images)
-    plan.write(_overlay(plan, checkout), webhook_url=f"http://runner:{WEBHOOK_PORT}/webhook")
+    plan.webhook_url = f"http://runner:{WEBHOOK_PORT}/webhook"
+    plan.write(_overlay(plan, checkout))
     remover = ComposeReaper(docker, plan.run)
     project = ComposeProject(
         docker,

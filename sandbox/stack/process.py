@@ -80,11 +80,20 @@ class Child:
     its whole group should we die.
     """
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path, reaper: Reaper):
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        log: Path,
+        reaper: Reaper,
+        stop_signal: int = signal.SIGTERM,
+    ):
         self.name = name
         self.log = log
         self.process = process
         self._reaper = reaper
+        self._stop_signal = stop_signal
+        self.address = ""
         self.stopping = False
         self.exited: asyncio.Task[int] = asyncio.create_task(process.wait(), name=f"{name} exit")
 
@@ -101,8 +110,11 @@ class Child:
         pipe_stdin: bool = False,
         pipe_stdout: bool = False,
         pipe_output: bool = False,
+        stop_signal: int = signal.SIGTERM,
     ) -> Child:
         """Start `command` with its output in `log`, or where asked on a pipe (`pipe_output`: both).
+
+        `stop_signal` is what `stop` sends if it is not told otherwise.
 
         Raises:
             StackError: the program cannot be run.
@@ -130,7 +142,7 @@ class Child:
                 evidence=str(log),
             ) from error
         reaper.watch_group(process.pid)
-        return cls(name, process, log, reaper)
+        return cls(name, process, log, reaper, stop_signal)
 
     @property
     def running(self) -> bool:
@@ -145,14 +157,23 @@ class Child:
             evidence=str(self.log),
         )
 
-    async def stop(self, *, number: int = signal.SIGTERM, grace: float = 2.0) -> None:
-        """Signal the process, kill its group after `grace` seconds, and wait for its end."""
+    async def autopsy(self, what: str) -> StackError:
+        """The same; as of any part of a stack."""
+        return self.failure(what)
+
+    async def send_signal(self, number: int) -> None:
+        """Send the process a signal; its end is expected from now on."""
         self.stopping = True
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    async def stop(self, *, number: int | None = None, grace: float = 2.0) -> None:
+        """Signal the process, kill its group after `grace` seconds, and wait for its end."""
         if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
+            await self.send_signal(self._stop_signal if number is None else number)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self.exited), grace)
+        self.stopping = True
         # Its own children, and itself if it did not listen.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)

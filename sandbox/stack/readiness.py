@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 from livekit import api
 
-__all__ = ["http_ok", "redis_answers", "server_answers", "sip_answers", "until"]
+from sandbox.stack.endpoints import Endpoints
+
+__all__ = ["answers", "http_ok", "redis_answers", "server_answers", "sip_answers", "until"]
 
 #: Pause between two tries of a probe, in seconds: a part that starts has no event to wait for.
 _PAUSE = 0.015
@@ -24,6 +26,21 @@ async def until(probe: Callable[[], Awaitable[bool]], *, within: float) -> bool:
                 await asyncio.sleep(_PAUSE)
             return True
     return False
+
+
+async def answers(kind: str, session: aiohttp.ClientSession, ends: Endpoints) -> bool:
+    """Whether a part of a stack answers: `redis`, `livekit-server`, `sip` or `phone`."""
+    if kind == "redis":
+        host, _, port = ends.redis_address.rpartition(":")
+        return await redis_answers(host, int(port))
+    if kind == "livekit-server":
+        return await server_answers(session, ends.livekit_url, ends.api_key, ends.api_secret)
+    if kind == "phone":
+        headers = {"Authorization": f"Bearer {ends.phone_token}"}
+        return await http_ok(session, f"{ends.phone_url}/leaks", headers)
+    return await http_ok(session, ends.sip_health_url) and await sip_answers(
+        ends.sip_host, ends.sip_port
+    )
 
 
 async def redis_answers(host: str, port: int) -> bool:
@@ -51,10 +68,12 @@ async def server_answers(session: aiohttp.ClientSession, url: str, key: str, sec
     return True
 
 
-async def http_ok(session: aiohttp.ClientSession, url: str) -> bool:
+async def http_ok(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str] | None = None
+) -> bool:
     """Whether a GET of `url` answers 200."""
     try:
-        async with session.get(url) as response:
+        async with session.get(url, headers=headers) as response:
             return response.status == 200
     except (aiohttp.ClientError, OSError):
         return False

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sandbox.errors import UsageError
 from sandbox.stack.attach import AttachEngine
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.native import NativeEngine
 from sandbox.stack.options import ENGINES, StackOptions
+from sandbox.stack.parts import Part, PartsEngine
 from sandbox.timeline import Timeline
 
 __all__ = ["Engine", "Stack"]
 
 
 class Engine(Protocol):
-    """What an engine does; see `NativeEngine`."""
+    """What an engine does; those that start parts are a `PartsEngine`."""
 
     name: str
+    #: Why nothing can be started beside its parts, or "".
+    why_fixed: str
     endpoints: Endpoints | None
 
     @property
@@ -92,6 +96,53 @@ class Stack:
     def watch_path(self, path: Path) -> None:
         """Have a file or folder removed should this process be killed."""
         self.engine.watch_path(path)
+
+    @property
+    def why_fixed(self) -> str:
+        """Why `start_part` and a stack beside this one cannot be had here; "" if they can."""
+        return self.engine.why_fixed
+
+    async def start_part(
+        self,
+        kind: str,
+        name: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        wait: bool = True,
+    ) -> Part:
+        """Start one more part beside the stack's own, with a configuration of its own.
+
+        It is a process or a container, as the stack's parts are; it ends with the stack, its log is
+        `NAME.log` and its configuration `NAME.yaml` in the run folder. Started as `sip`, a SIP
+        service takes the place of the stack's own, and `endpoints` may be others from then on.
+
+        Args:
+            kind: `redis`, `livekit-server` or `sip`.
+            name: of the part; one of that name that runs is ended first.
+            changes: keys laid over the configuration of its kind (None removes a key).
+            wait: until it answers; else it is up to the caller.
+
+        Raises:
+            UsageError: this engine cannot, or there is no such kind.
+            StackError: it did not become ready.
+        """
+        part: Part = await self._parts_engine().start_part(kind, name, changes, wait=wait)
+        return part
+
+    def part(self, name: str) -> Part:
+        """A part that runs, by its name.
+
+        Raises:
+            UsageError: the engine has none of its own.
+            StackError: there is no such part.
+        """
+        part: Part = self._parts_engine().part(name)
+        return part
+
+    def _parts_engine(self) -> PartsEngine[Any]:
+        if not isinstance(self.engine, PartsEngine):
+            raise UsageError(self.why_fixed, remedy="use ENGINE=native, or ENGINE=compose on Linux")
+        return self.engine
 
     async def __aenter__(self) -> Stack:
         await self.start()

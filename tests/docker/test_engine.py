@@ -39,6 +39,7 @@ def left(docker: Docker, run: str = "") -> list[str]:
 
 
 async def test_everything_is_labelled_and_gone_afterwards(docker: Docker, tmp_path: Path) -> None:
+    before = set(docker.lines("volume", "ls", "-q"))
     stack = engine(tmp_path)
     await stack.start()
     try:
@@ -46,13 +47,38 @@ async def test_everything_is_labelled_and_gone_afterwards(docker: Docker, tmp_pa
         assert len(left(docker, run)) == 5, "four containers and a network"
         named = docker.lines("ps", "-q", "--filter", f"name={stack.project.name}")
         assert len(named) == 4
-        assert docker.lines("volume", "ls", "-q") == []
+        assert set(docker.lines("volume", "ls", "-q")) <= before, "redis made a volume"
     finally:
         await stack.stop()
     assert left(docker, run) == []
     assert (tmp_path / "compose.env").stat().st_mode & 0o777 == 0o600
     for service in ("redis", "livekit-server", "sip"):
         assert (tmp_path / f"{service}.log").stat().st_size > 0
+
+
+async def test_one_more_part_is_a_container_like_the_others(docker: Docker, tmp_path: Path) -> None:
+    """Labelled, locked down, logged, ended by its signal, and gone with the stack."""
+    stack = engine(tmp_path)
+    ends = await stack.start()
+    try:
+        run = stack.project.run
+        more = await stack.start_part("sip", "sip-2", {"sip_port": 5070})
+        assert more.address.rpartition(":")[0] != ends.sip_host
+        assert len(left(docker, run)) == 6, "five containers and a network"
+        raw = docker.inspect("container", [more.container])[0]
+        assert raw["HostConfig"]["ReadonlyRootfs"]
+        assert raw["HostConfig"]["CapDrop"] == ["ALL"]
+        assert "5070" in (tmp_path / "sip-2.yaml").read_text()
+        await more.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(asyncio.shield(more.exited), 5) == 0
+        assert (tmp_path / "sip-2.log").stat().st_size > 0
+        assert stack.part("sip").running
+        assert not [e for e in stack._timeline.since(0) if e.name == "process.died"]
+        await stack.start_part("redis", "redis-2")
+        assert len(left(docker, run)) == 7
+    finally:
+        await stack.stop()
+    assert left(docker, run) == []
 
 
 async def test_containers_are_locked_down(docker: Docker, tmp_path: Path) -> None:
@@ -97,7 +123,7 @@ async def test_a_refused_configuration_shows_state_and_log(docker: Docker, tmp_p
     with pytest.raises(StackError) as caught:
         await stack.start()
     text = str(caught.value)
-    assert "livekit-server: ended before it was ready" in text
+    assert "livekit-server: exited with 0 before it was ready" in text
     assert "state: exited with 0" in text
     assert "no_such_key" in text
     assert str(tmp_path / "livekit-server.log") in text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.errors import StackError
+from sandbox.errors import StackError, UsageError
 from sandbox.stack.native import NativeEngine
 from sandbox.stack.options import StackOptions
 from sandbox.stack.process import descendants
@@ -79,12 +79,39 @@ async def test_a_part_that_exits_early_is_an_error_with_its_last_words(
     assert engine.pids == {}
 
 
+async def test_a_part_beside_the_others_has_its_own_configuration_and_ends_with_them(
+    tmp_path: Path,
+) -> None:
+    timeline = Timeline()
+    engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / "run"), timeline)
+    ends = await engine.start()
+    try:
+        more = await engine.start_part("sip", "sip-2", {"hide_inbound_port": True})
+        assert more.address != ends.sip_address
+        assert "hide_inbound_port: true" in (tmp_path / "run" / "sip-2.yaml").read_text()
+        assert engine.endpoints == ends
+        with pytest.raises(StackError, match="sip-3: exited with"):
+            await engine.start_part("sip", "sip-3", {"redis": None})
+        with pytest.raises(UsageError, match="no redis can be started as 'redis'"):
+            await engine.start_part("redis", "redis")
+        with pytest.raises(UsageError, match="no phone can be started"):
+            await engine.start_part("phone", "phone-2")
+        first = engine.part("sip")
+        again = await engine.start_part("sip", "sip")
+        assert first.exited.done()
+        assert again.address == ends.sip_address
+    finally:
+        await engine.stop()
+    assert more.exited.done()
+    assert not [e for e in timeline.since(0) if e.name == "process.died"]
+
+
 async def test_a_part_that_dies_later_is_on_the_timeline(tmp_path: Path) -> None:
     timeline = Timeline()
     engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / "run"), timeline)
     await engine.start()
     try:
-        engine.child("sip").process.kill()
+        engine.part("sip").process.kill()
         event = await timeline.wait(
             lambda e: e.name == "process.died", within=3, expected="the news of its death"
         )

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +11,7 @@ import pytest_asyncio
 from google.protobuf.json_format import ParseDict
 from livekit import api
 
-from sandbox import Sandbox
-from sandbox.stack import provision
+from sandbox import Sandbox, Stack
 from sandbox.telephony.inbound import duration
 from sandbox.telephony.tracing import sip_request
 from tests.e2e.api.conftest import Twirp, refused
@@ -149,45 +144,15 @@ async def test_a_dial_tone_is_played_to_who_is_transferred(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def lonely(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[api.LiveKitAPI]:
+async def lonely(sandbox: Sandbox, sandbox_stack: Stack) -> AsyncIterator[api.LiveKitAPI]:
     """The API of a livekit-server without redis, which has no SIP."""
-    if sandbox.endpoints.engine != "native":
-        pytest.skip("a livekit-server of its own runs beside the native engine alone")
+    if sandbox_stack.why_fixed:
+        pytest.skip(sandbox_stack.why_fixed)
+    server = await sandbox_stack.start_part("livekit-server", "lonely", {"redis": None})
     ends = sandbox.endpoints
-    with socket.socket() as probe:
-        probe.bind((ends.sip_host, 0))
-        port = probe.getsockname()[1]
-    config = json.dumps(  # which is YAML too
-        {
-            "port": port,
-            "bind_addresses": [ends.sip_host],
-            "rtc": {"udp_port": port, "tcp_port": 0, "node_ip": ends.sip_host},
-            "keys": {ends.api_key: ends.api_secret},
-        }
-    )
-    with (tmp_path / "livekit-server.log").open("wb") as log:
-        server = await asyncio.create_subprocess_exec(
-            provision.livekit_server(), "--config-body", config, stdout=log, stderr=log
-        )
-        client = api.LiveKitAPI(f"http://{ends.sip_host}:{port}", ends.api_key, ends.api_secret)
-        try:
-            await _listening(ends.sip_host, port)
-            yield client
-        finally:
-            await client.aclose()
-            server.kill()
-            await server.wait()
-
-
-async def _listening(host: str, port: int) -> None:
-    """Wait until something listens there."""
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(host, port)
-                writer.close()
-                return
-            await asyncio.sleep(0.05)
+    async with api.LiveKitAPI(f"http://{server.address}", ends.api_key, ends.api_secret) as client:
+        yield client
+    await server.stop()
 
 
 async def test_without_redis_there_is_no_sip(lonely: api.LiveKitAPI) -> None:

@@ -23,11 +23,14 @@ async def preset(
     request: pytest.FixtureRequest, sandbox_stack: Stack, sandbox_output: Path
 ) -> AsyncIterator[Sandbox]:
     """A scenario's view of a stack whose livekit-server has a preset, `gold`."""
-    if sandbox_stack.endpoints.engine != "native":
-        pytest.skip("a stack of its own runs beside the native engine alone")
+    if sandbox_stack.why_fixed:
+        pytest.skip(sandbox_stack.why_fixed)
     name = f"{sandbox_stack.options.name}-preset"
     options = StackOptions(
-        engine="native", run_dir=sandbox_output / f"stack-{name}", name=name, server_config=PRESETS
+        engine=sandbox_stack.engine.name,
+        run_dir=sandbox_output / f"stack-{name}",
+        name=name,
+        server_config=PRESETS,
     )
     timeline = Timeline()
     async with Stack(options, timeline) as stack:

@@ -9,7 +9,6 @@ import pytest
 from livekit import api
 
 from sandbox import Sandbox
-from sandbox.stack.ports import is_free
 from sandbox.stack.readiness import until
 from tests.e2e.ops.conftest import Side
 
@@ -66,7 +65,7 @@ async def test_a_busy_machine_takes_no_calls_out(side: Side) -> None:
     (S-OUT-22)
     """
     await side.stop()
-    await side.run("sip", {**side.config, "max_cpu_utilization": 0.0001})
+    await side.run("sip", max_cpu_utilization=0.0001)
 
     async def loaded() -> bool:
         try:
@@ -87,10 +86,8 @@ async def test_the_rtp_port_of_a_call_is_held_back(side: Side) -> None:
 
     The second is answered 500 without words. (S-MED-20)
     """
-    first, _, last = str(side.config["rtp_port"]).partition("-")
-    free = next(port for port in range(int(first), int(last), 2) if is_free("127.0.0.1", port))
     await side.start(
-        rtp_port=f"{free}-{free + 1}",
+        rtp_port=side.one_rtp_port(),
         rtp_draining_idle_timeout="30s",
         rtp_draining_duration="60s",
     )

@@ -6,7 +6,6 @@ import pytest
 from livekit import api
 
 from sandbox import DeadlineMissed
-from sandbox.stack.ports import is_free
 from tests.conformance.message import sdp_audio
 from tests.e2e.conftest import PEER_TONE
 from tests.e2e.ops.conftest import Side
@@ -88,11 +87,12 @@ async def test_audio_dtmf_is_heard_as_well(side: Side) -> None:
 
 async def test_the_contact_has_the_outer_port(side: Side) -> None:
     """sip_port is what peers are told, sip_port_listen what is bound. (S-NET-02)"""
-    inner = side.config["sip_port_listen"]
+    inner = side.sandbox.endpoints.sip_port
     await side.start(sip_port=5999, sip_port_listen=inner)
     call = await answered(side)
     assert call.answer is not None
-    assert call.answer.get("contact") == "<sip:127.0.0.1:5999;transport=udp>"
+    host = side.sandbox.endpoints.sip_host
+    assert call.answer.get("contact") == f"<sip:{host}:5999;transport=udp>"
 
 
 async def test_media_may_have_an_address_of_its_own(side: Side) -> None:
@@ -103,7 +103,7 @@ async def test_media_may_have_an_address_of_its_own(side: Side) -> None:
     audio = sdp_audio(call.answer.body)
     assert audio is not None
     assert audio[0] == "192.0.2.7"
-    assert call.answer.get("contact").startswith("<sip:127.0.0.1:")
+    assert call.answer.get("contact").startswith(f"<sip:{side.sandbox.endpoints.sip_host}:")
 
 
 async def test_a_large_invite_over_udp_is_not_sent(side: Side) -> None:
@@ -134,10 +134,7 @@ async def test_udp_max_payload_lets_a_large_invite_through(side: Side) -> None:
 
 async def test_without_free_rtp_ports_a_call_is_refused(side: Side) -> None:
     """Where the ports of rtp_port are in use, the next call is refused. (S-MED-20)"""
-    first, _, last = str(side.config["rtp_port"]).partition("-")
-    # The phones of other runs take their RTP ports anywhere.
-    free = next(port for port in range(int(first), int(last), 2) if is_free("127.0.0.1", port))
-    await side.start(rtp_port=f"{free}-{free + 1}")
+    await side.start(rtp_port=side.one_rtp_port())
     number = await side.sandbox.inbound()
     assert number.room is not None
     await number.room.join(tone=PEER_TONE)

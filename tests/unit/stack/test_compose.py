@@ -136,7 +136,8 @@ def plan(tmp_path: Path) -> Plan:
         sip_config={"sip_port": None},
     )
     made = Plan(options, IMAGES)
-    made.write(made.overlay(), webhook_url="http://192.0.2.1:1/webhook")
+    made.webhook_url = "http://192.0.2.1:1/webhook"
+    made.write(made.overlay())
     return made
 
 
