@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import json
 import os
 import select
@@ -17,6 +18,8 @@ import signal
 import sys
 import traceback
 from typing import Any
+
+from sandbox.stack.priority import prefer
 
 __all__ = ["main"]
 
@@ -39,12 +42,18 @@ def _warm_up() -> None:
     # The process executor's forkserver warms up by the same module; it starts no thread either.
     import livekit.agents.ipc._preload  # noqa: F401
 
+    # What is imported lives as long as we do: a child's collector must not touch (and so copy) it.
+    gc.collect()
+    gc.freeze()
+
 
 def _child(order: dict[str, Any], parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
     os.setsid()
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        prefer(os.getpid())  # a new session is a new autogroup
     signal.signal(signal.SIGINT, signal.default_int_handler)
     null = os.open(os.devnull, os.O_RDONLY)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -131,7 +131,12 @@ class NativeEngine(PartsEngine[Child]):
         assert self._reaper is not None
         log = self._options.run_dir / f"{name}.log"
         child = await Child.start(
-            name, command, log=log, reaper=self._reaper, stop_signal=stop_signal(kind)
+            name,
+            command,
+            log=log,
+            reaper=self._reaper,
+            stop_signal=stop_signal(kind),
+            carries_audio=kind != "redis",
         )
         child.address = f"{_HOST}:{port}"
         self._parts[name] = child

@@ -53,6 +53,7 @@ async def start_phone(
         env={"SANDBOX_PHONE_TOKEN": token},
         pipe_stdin=True,
         pipe_stdout=True,
+        carries_audio=True,
     )
     try:
         assert child.process.stdout is not None

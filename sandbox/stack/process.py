@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sandbox.errors import StackError
+from sandbox.stack.priority import prefer
 
 __all__ = ["Child", "Reaper", "descendants", "last_lines"]
 
@@ -111,10 +112,12 @@ class Child:
         pipe_stdout: bool = False,
         pipe_output: bool = False,
         stop_signal: int = signal.SIGTERM,
+        carries_audio: bool = False,
     ) -> Child:
         """Start `command` with its output in `log`, or where asked on a pipe (`pipe_output`: both).
 
-        `stop_signal` is what `stop` sends if it is not told otherwise.
+        `stop_signal` is what `stop` sends if it is not told otherwise. What carries audio gets a
+        higher priority, where that is allowed.
 
         Raises:
             StackError: the program cannot be run.
@@ -142,6 +145,8 @@ class Child:
                 evidence=str(log),
             ) from error
         reaper.watch_group(process.pid)
+        if carries_audio:
+            prefer(process.pid)
         return cls(name, process, log, reaper, stop_signal)
 
     @property
