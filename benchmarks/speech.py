@@ -80,8 +80,8 @@ def sentences(count: int) -> list[str]:
         "Your {thing} will be delivered {day} at {h} o'clock.",
         "Could you tell me when the {thing} arrives?",
         "Please hold the line while I look for your {thing}.",
-        "The {thing} costs {n} dollars, and we are open on {day}.",
-        "My name is {name}, and I called {day} about a {thing}.",
+        "The {thing} costs {n} dollars, and we are open {day}.",
+        "My name is {name}, and I called about the {thing}.",
     )
     things = ("package", "invoice", "table", "reservation", "contract", "new phone")
     days = ("Monday", "Tuesday", "tomorrow morning", "next week", "Saturday")
@@ -117,7 +117,7 @@ async def words(count: int = 50) -> None:
             print(
                 f"| {name} | {count} | {loss:.0%} | {1 - wrong / total:.1%} | {good} |", flush=True
             )
-    await speech.close()
+    speech.close()
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import shutil
@@ -18,7 +19,7 @@ from sandbox.coverage import ApiCoverage
 from sandbox.errors import PhoneError, SandboxError, UsageError
 from sandbox.phone.call import Call
 from sandbox.phone.client import Phone
-from sandbox.speech.local import close_local_speech
+from sandbox.speech.local import local_speech
 from sandbox.stack.options import ENGINES, StackOptions
 from sandbox.stack.run_dir import claim_run_dir
 from sandbox.stack.stack import Stack
@@ -261,7 +262,7 @@ async def _phone_holder(sandbox_stack: Stack) -> AsyncIterator[_PhoneHolder]:
     holder = _PhoneHolder(sandbox_stack)
     yield holder
     await holder.close()
-    await close_local_speech()
+    await asyncio.to_thread(local_speech().close)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

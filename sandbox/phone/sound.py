@@ -258,6 +258,29 @@ class Hearing:
                 self._heard_until = self.phone.timeline.mark()
                 return
 
+    async def hears_sound(self, *, within: float = 5.0) -> Event:
+        """Wait until anything above -60 dBov is heard; what is heard already counts.
+
+        Args:
+            within: until it must have begun, in seconds.
+
+        Returns:
+            The event `media.silence` that says that it is no longer silent.
+
+        Raises:
+            DeadlineMissed: it stayed silent.
+        """
+        last = self._last_silence()
+        if last is not None and not last.data["on"]:
+            return last
+        return await self.wait(
+            lambda e: self.mine(e) and e.name == "media.silence" and not e.data["on"],
+            within=within,
+            expected="a sound",
+            since=self.phone.timeline.mark(),
+            about=lambda e: e.name.startswith("media."),
+        )
+
     def _last_silence(self) -> Event | None:
         events = [
             e

@@ -95,7 +95,8 @@ class SpeechDetector:
         self._closed: list[Segment] = []
         self._began = 0.0
         self._ended = 0.0
-        self._speaking = False
+        #: Whether an utterance goes on, or ended less than the pause ago.
+        self.speaking = False
 
     def feed(self, samples: Samples, rate: int, at: float) -> None:
         """Take the next samples, of which the first is of moment `at`."""
@@ -105,17 +106,22 @@ class SpeechDetector:
             if level_dbov(frame) < SPEECH_DBOV:
                 continue
             moment = at + start / rate
-            if self._speaking and moment - self._ended >= PAUSE:
+            if self.speaking and moment - self._ended >= PAUSE:
                 self._close()
-            if not self._speaking:
-                self._speaking = True
+            if not self.speaking:
+                self.speaking = True
                 self._began = moment
             self._ended = moment + frame.size / rate
-        if self._speaking and at + samples.size / rate - self._ended >= PAUSE:
+        if self.speaking and at + samples.size / rate - self._ended >= PAUSE:
+            self._close()
+
+    def finish(self) -> None:
+        """No samples will come any more: an utterance that goes on has ended."""
+        if self.speaking:
             self._close()
 
     def _close(self) -> None:
-        self._speaking = False
+        self.speaking = False
         if self._ended - self._began >= SHORTEST:
             self._closed.append(Segment(self._who, self._began, self._ended))
 
@@ -128,7 +134,7 @@ class SpeechDetector:
     def segments(self) -> list[Segment]:
         """The utterances so far; one that goes on ends with the last audio."""
         last = Segment(self._who, self._began, self._ended)
-        going_on = [last] if self._speaking and last.seconds >= SHORTEST else []
+        going_on = [last] if self.speaking and last.seconds >= SHORTEST else []
         return [*self._closed, *going_on]
 
 

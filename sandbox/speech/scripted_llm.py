@@ -19,6 +19,8 @@ from livekit.agents.types import (
 )
 from livekit.agents.utils import shortuuid
 
+from sandbox.speech.words import fold
+
 __all__ = ["Request", "ScriptedLLM", "ToolCall", "Turn"]
 
 
@@ -42,7 +44,9 @@ class Turn:
     Attributes:
         says: its text; a function makes it of what it answers (the user's words, or the output of
             the tool that was called).
-        when: for which input: a text that is part of it (case aside), or a pattern; None is any.
+        when: for which input: a text that is part of it, or a pattern; None is any. Of a text, case
+            does not matter, nor punctuation and how numbers are written ("forty two" is 42), as
+            a recogniser may differ there.
         calls: the tools it calls, after its text.
         delay: seconds before its first word.
         pace: seconds between its words.
@@ -66,7 +70,10 @@ class Turn:
         if self.when is None:
             return True
         if isinstance(self.when, str):
-            return self.when.casefold() in text.casefold()
+            words = f" {' '.join(fold(self.when))} "
+            return self.when.casefold() in text.casefold() or (
+                bool(words.strip()) and words in f" {' '.join(fold(text))} "
+            )
         return self.when.search(text) is not None
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 from livekit import rtc
 from livekit.agents import stt
-from livekit.agents.language import LanguageCode
 from livekit.agents.types import (
     DEFAULT_API_CONNECT_OPTIONS,
     NOT_GIVEN,
@@ -16,31 +14,14 @@ from livekit.agents.types import (
 )
 from livekit.agents.utils import AudioBuffer, shortuuid
 
-from sandbox.audio import Samples
 from sandbox.speech import alphabet
+from sandbox.speech.frames import mono, transcript
 
 __all__ = ["ToneSTT"]
 
 logger = logging.getLogger(__name__)
 
 _RATE = 16000
-_LANGUAGE = "en"
-
-
-def _mono(frame: rtc.AudioFrame) -> Samples:
-    samples = np.frombuffer(frame.data, dtype=np.int16)
-    if frame.num_channels > 1:
-        samples = samples.reshape(-1, frame.num_channels)[:, 0]
-    return samples
-
-
-def _event(
-    kind: stt.SpeechEventType, request: str, text: str, began: float = 0.0, ended: float = 0.0
-) -> stt.SpeechEvent:
-    data = stt.SpeechData(
-        LanguageCode(_LANGUAGE), text, start_time=began, end_time=ended, confidence=1.0
-    )
-    return stt.SpeechEvent(kind, request_id=request, alternatives=[data])
 
 
 class ToneSTT(stt.STT[str]):
@@ -75,13 +56,9 @@ class ToneSTT(stt.STT[str]):
     ) -> stt.SpeechEvent:
         frame = rtc.combine_audio_frames(buffer)
         decoder = alphabet.Decoder(frame.sample_rate)
-        read = decoder.feed(_mono(frame)) + decoder.finish()
+        read = decoder.feed(mono(frame)) + decoder.finish()
         exact = [item for item in read if isinstance(item, alphabet.Heard) and item.exact]
-        return _event(
-            stt.SpeechEventType.FINAL_TRANSCRIPT,
-            shortuuid("tones_"),
-            " ".join(item.text for item in exact),
-        )
+        return transcript(" ".join(item.text for item in exact), shortuuid("tones_"))
 
     def stream(
         self,
@@ -102,38 +79,28 @@ class _Stream(stt.RecognizeStream):
         decoder = alphabet.Decoder(_RATE)
         async for item in self._input_ch:
             if isinstance(item, rtc.AudioFrame):
-                self._tell(decoder.feed(_mono(item)))
+                self._tell(decoder.feed(mono(item)))
         self._tell(decoder.finish())
 
-    def _send(self, kind: stt.SpeechEventType, text: str | None = None) -> None:
-        if text is None:
-            self._event_ch.send_nowait(stt.SpeechEvent(kind, request_id=self._request))
-        else:
-            self._event_ch.send_nowait(_event(kind, self._request, text))
-
     def _tell(self, read: list[alphabet.Begun | alphabet.Partial | alphabet.Heard]) -> None:
+        kinds, send = stt.SpeechEventType, self._event_ch.send_nowait
         for item in read:
             match item:
                 case alphabet.Begun():
                     self._request = shortuuid("tones_")
-                    self._send(stt.SpeechEventType.START_OF_SPEECH)
+                    send(stt.SpeechEvent(kinds.START_OF_SPEECH, request_id=self._request))
                 case alphabet.Partial():
-                    self._send(stt.SpeechEventType.INTERIM_TRANSCRIPT, item.text)
+                    send(transcript(item.text, self._request, kinds.INTERIM_TRANSCRIPT))
                 case alphabet.Heard():
                     if item.exact:
-                        self._event_ch.send_nowait(
-                            _event(
-                                stt.SpeechEventType.FINAL_TRANSCRIPT,
-                                self._request,
-                                item.text,
-                                item.began + self.start_time_offset,
-                                item.ended + self.start_time_offset,
-                            )
+                        began, ended = (
+                            at + self.start_time_offset for at in (item.began, item.ended)
                         )
+                        send(transcript(item.text, self._request, began=began, ended=ended))
                     else:
                         logger.warning(
                             "a message in the tone alphabet was damaged: %s; could be read: %r",
                             item.problem,
                             item.text,
                         )
-                    self._send(stt.SpeechEventType.END_OF_SPEECH)
+                    send(stt.SpeechEvent(kinds.END_OF_SPEECH, request_id=self._request))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
+
+import numpy as np
 
 from sandbox.audio import SILENCE_DBOV, level_dbov
 from sandbox.errors import DeadlineMissed, UsageError
@@ -15,7 +19,7 @@ from sandbox.speech.conversation import (
     with_texts,
 )
 from sandbox.speech.difference import difference
-from sandbox.speech.local import local_speech
+from sandbox.speech.local import SPEECH_RATE, local_speech
 from sandbox.speech.recogniser import Recogniser
 from sandbox.speech.words import compare, fold
 from sandbox.talk import Audible, Chunk
@@ -26,8 +30,10 @@ __all__ = ["Voice"]
 #: What an error shows of an end's events.
 _SHOWN = ("speech.", "call.", "media.tone", "media.silence", "room.tone", "room.track")
 _QUIET_DBOV = -60.0
-#: How long recognition may take after an utterance, in seconds.
-_RECOGNITION = 5.0
+#: How long the end of an utterance and its recognition may take, in seconds: on a busy machine.
+_RECOGNITION = 20.0
+#: The pause before spoken words, in seconds: a track that was just published loses its first sound.
+_REST = 0.2
 
 
 class _Ear:
@@ -182,47 +188,66 @@ class Voice:
     async def hears(self, text: str, *, within: float, tolerance: float) -> Event:
         """Wait until words were heard; see `sandbox.talk.Talks.hears`."""
         since = self._read
-        await local_speech().ready()
+        local_speech().load("model")
         await self.listen()
         self._recogniser.start()
 
-        def heard() -> str:
-            said = [e.data["text"] for _, e in self._end.notes(since) if e.name == "speech.words"]
+        def heard(until: Event | None = None) -> str:
+            said: list[str] = []
+            for _, event in self._end.notes(since):
+                if event.name == "speech.words":
+                    said.append(event.data["text"])
+                if event is until:
+                    break
             return " ".join(said)
 
-        def match(event: Event) -> bool:
-            return event.name == "speech.words" and compare(text, heard()).rate <= tolerance
+        def good(event: Event) -> bool:
+            return event.name == "speech.failed" or (
+                event.name == "speech.words" and compare(text, heard(event)).rate <= tolerance
+            )
 
+        deadline = now() + within
         try:
             event = await self._end.noted(
-                lambda e: e.name == "speech.failed" or match(e),
-                # What was said in time counts, although to recognise it takes a while more.
-                within=within + _RECOGNITION,
+                good,
+                within=within,
                 expected=f"to hear {text!r}",
                 since=since,
                 about=lambda e: e.name.startswith(_SHOWN),
             )
         except DeadlineMissed as error:
-            words = heard()
-            if words:
-                found = compare(text, words)
-                error.cause = (
-                    f"heard instead: {words!r}; best part: word error rate "
-                    f"{found.rate:.0%}, {tolerance:.0%} is allowed{found}"
-                )
-            else:
-                error.cause = self._instead("", [e for _, e in self._end.notes(since)])
-            raise
+            if now() < deadline:
+                # The call has ended, and so has what was being said.
+                self._recogniser.finish()
+            # What was said in time counts, although to recognise it takes a while more.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._recogniser.idle(), _RECOGNITION)
+            late = next((e for _, e in self._end.notes(since) if good(e)), None)
+            if late is None:
+                error.cause = self._other_words(text, heard(), since, tolerance)
+                raise
+            event = late
         if self._recogniser.failure is not None:
             raise self._recogniser.failure
         self._read_on(event)
         return event
 
+    def _other_words(self, wanted: str, heard: str, since: int, tolerance: float) -> str:
+        """What was heard instead of the words `wanted`."""
+        if not heard:
+            return self._instead("", [e for _, e in self._end.notes(since)])
+        found = compare(wanted, heard)
+        return (
+            f"heard instead: {heard!r}; best part: word error rate "
+            f"{found.rate:.0%}, {tolerance:.0%} is allowed{found}"
+        )
+
     async def says(self, text: str) -> None:
         """Say `text` in a voice; see `sandbox.talk.Talks.says`."""
-        samples = await local_speech().say(text)
-        self._end.note("speech.says", at=now(), text=text, seconds=samples.size / 16000)
-        whole = await self._end.play_samples(samples, 16000)
+        rest = np.zeros(round(_REST * SPEECH_RATE), dtype=np.int16)
+        samples = np.concatenate((rest, await local_speech().say(text)))
+        self._end.note("speech.says", at=now(), text=text, seconds=samples.size / SPEECH_RATE)
+        whole = await self._end.play_samples(samples, SPEECH_RATE)
         self._end.note("speech.said", at=now(), text=text, whole=whole)
 
     def _instead(self, wanted: str, events: Sequence[Event]) -> str:

@@ -23,9 +23,16 @@ def _digits(text: str) -> str:
     return str(module.alpha2digit(text, "en"))
 
 
+def _signs(text: str) -> str:
+    """Dollars and percents as they are said; recognisers write $19 and 20%."""
+    text = re.sub(r"\$(\d+(?:[.,]\d+)*)", lambda m: f"{m[1]} dollar{'s' * (m[1] != '1')}", text)
+    return text.replace("%", " percent ")
+
+
 def fold(text: str) -> list[str]:
     """The words of `text`: no case, no punctuation, number words as digits ("forty two" is 42)."""
-    plain = re.sub(r"[^\w\s']", " ", text.casefold().replace("’", "'").replace("-", " "))
+    plain = _signs(text.casefold()).replace("’", "'").replace("-", " ")
+    plain = re.sub(r"[^\w\s']", " ", plain)
     return re.sub(r"(?<!\w)'|'(?!\w)", " ", _digits(" ".join(plain.split()))).split()
 
 

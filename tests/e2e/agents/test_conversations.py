@@ -34,20 +34,20 @@ async def test_five_turns_with_tools_that_read_the_sip_attribute(sandbox: Sandbo
         agent=agent.name, headers_to_attributes={"X-Order-Id": "order.id"}
     )
     call = await sandbox.phone.dial(number, headers={"X-Order-Id": "42"})
-    await call.hears_exactly("yes", within=10)
+    await call.hears_exactly("hi", within=10)
     for said, answer in (
-        ("where", "42 ships"),
-        ("friday", "on friday"),
-        ("thanks", "welcome"),
-        ("what", "pardon"),
-        ("bye", "bye bye"),
+        ("mine", "42 ok"),
+        ("fri", "on fri"),
+        ("ta", "ok"),
+        ("what", "huh"),
+        ("bye", "bye"),
     ):
         await call.says_exactly(said)
         await call.hears_exactly(answer, within=8)
-    assert await agent.called_tool("look_up") == "42 ships"
-    assert await agent.called_tool("change", day="friday") == "on friday"
-    assert agent.transcript[0] == ("assistant", "yes")
-    assert ("user", "where") in agent.transcript
+    assert await agent.called_tool("look_up") == "42 ok"
+    assert await agent.called_tool("change", day="fri") == "on fri"
+    assert agent.transcript[0] == ("assistant", "hi")
+    assert ("user", "mine") in agent.transcript
 
 
 async def test_a_caller_who_speaks_interrupts_the_agent(sandbox: Sandbox) -> None:
@@ -68,9 +68,9 @@ async def test_a_menu_by_keys_asks_and_answers_in_words(sandbox: Sandbox) -> Non
     """GetDtmfTask: the agent asks, two keys and # come, the agent says them. (S-DTM-01)"""
     agent = await talker(sandbox, "menu")
     call = await answered_by(sandbox, agent)
-    await call.hears_exactly("enter two digits", within=8)
+    await call.hears_exactly("two digits", within=8)
     await call.send_dtmf("42#")
-    await call.hears_exactly("you chose 42", within=8)
+    await call.hears_exactly("it is 42", within=8)
     assert agent.digits() == "42#"
 
 
@@ -83,7 +83,7 @@ async def test_the_call_ends_after_the_last_sentence_was_heard(sandbox: Sandbox)
     call = await answered_by(sandbox, agent)
     await agent.event("session.started")
     await call.says_exactly("bye")
-    heard = await call.hears_exactly("good bye and thank you", within=8)
+    heard = await call.hears_exactly("good bye to you", within=8)
     bye = await call.request("BYE", within=5)
     assert heard.data["ended"] <= bye.at
 
@@ -104,15 +104,15 @@ async def test_an_agent_that_calls_is_heard_from_its_first_word(sandbox: Sandbox
     await line.answers()
     await dial_out(sandbox, agent, line)
     call = await line.incoming()
-    await call.hears_exactly("hello this is your reminder", within=10)
+    await call.hears_exactly("your reminder", within=10)
 
 
 @pytest.mark.parametrize(
     ("greeting", "answer"),
     [
-        ("hello this is lisa", "hello lisa"),
-        ("leave a message after the tone", "please call back"),
-        ("for sales press one", "please call back"),
+        ("lisa here", "hi lisa"),
+        ("leave a message", "call back"),
+        ("press one", "call back"),
     ],
     ids=["human", "voicemail", "menu"],
 )
@@ -144,12 +144,12 @@ async def test_the_session_can_be_turned_to_the_second_caller(sandbox: Sandbox) 
     await first.answered(within=8)
     second = await sandbox.phone.dial(number)
     await second.answered(within=8)
-    await first.says_exactly("hello")
-    await first.hears_exactly("hello to you", within=8)
-    await second.says_exactly("hello")
+    await first.says_exactly("hi")
+    await first.hears_exactly("hi you", within=8)
+    await second.says_exactly("hi")
     await first.says_exactly("next")
-    await second.hears_exactly("now the other", within=8)
-    await second.says_exactly("hello")
-    await second.hears_exactly("hello to you", within=8)
+    await second.hears_exactly("go on", within=8)
+    await second.says_exactly("hi")
+    await second.hears_exactly("hi you", within=8)
     turns = [text for role, text in agent.transcript if role == "user"]
-    assert turns == ["hello", "next", "hello"]
+    assert turns == ["hi", "next", "hi"]

@@ -78,6 +78,20 @@ async def test_a_turn_waits_for_its_input() -> None:
     assert (await answer(script, asked("hello", "what?", "your HOURS?"))).text == "nine to five"
 
 
+@pytest.mark.parametrize(
+    ("when", "said", "takes"),
+    [
+        ("order 42", "Order forty two, please.", True),
+        ("where is my order", "Where is my order?", True),
+        ("order #4", "my order #42", True),
+        ("order 4", "order forty two", False),
+        ("!", "hello", False),
+    ],
+)
+def test_a_text_may_be_written_as_a_recogniser_writes_it(when: str, said: str, takes: bool) -> None:
+    assert Turn(when=when).takes(said) is takes
+
+
 async def test_the_same_request_gets_the_same_turn() -> None:
     script = ScriptedLLM("first", "second")
     for _ in range(2):

@@ -16,6 +16,19 @@ def test_numbers_are_one_however_they_are_written() -> None:
     assert fold("order forty two") == fold("Order 42.") == ["order", "42"]
 
 
+def test_signs_are_the_words_they_stand_for() -> None:
+    assert fold("It costs $19, 20% less.") == [
+        "it",
+        "costs",
+        "19",
+        "dollars",
+        "20",
+        "percent",
+        "less",
+    ]
+    assert fold("$1") == ["1", "dollar"]
+
+
 def test_more_may_be_said_around_it() -> None:
     assert compare("order 42 ships", "well hello order 42 ships tomorrow").rate == 0
 
