@@ -32,7 +32,7 @@ from sandbox.telephony.outbound import (
 )
 from sandbox.telephony.rooms import Room, participant_of
 from sandbox.telephony.tracing import sip_request
-from sandbox.timeline import Event, Timeline
+from sandbox.timeline import Event, Fault, Timeline
 from sandbox.trace.invariants.watch import Watch
 
 __all__ = ["Sandbox"]
@@ -69,7 +69,7 @@ class Sandbox:
         self._agents: list[Agent | AgentProcess] = []
         self.phone = Switchboard(phone, self.endpoints, self._numbers, name)
         self.mark = self.timeline.mark()
-        self.invariants = Watch(self.endpoints, self.timeline)
+        self.invariants = Watch(self.endpoints, self.timeline, stack.calls_left)
         self.timeline.record("test", "test.started", test=name)
 
     @property
@@ -86,6 +86,21 @@ class Sandbox:
     def step(self, text: str) -> None:
         """Put a step of the scenario on the timeline."""
         self.timeline.record("test", "test.step", text=text)
+
+    def fault(self, text: str, /, **facts: Any) -> Fault:
+        """Put a fault that the scenario inflicts on the timeline, with its end where it has one.
+
+        The sandbox's own (`agent.kill`, a part of the stack that is stopped) are there by
+        themselves; this is for what a scenario does by other means:
+
+            with sandbox.fault("5 % of the packets are lost"):
+                …
+
+        Args:
+            text: what is broken, in words.
+            facts: the particulars, JSON-like.
+        """
+        return self.timeline.fault(text, **facts)
 
     async def sip(self, method: str, request: Message) -> Any:
         """Call any method of LiveKit's SIP API by its name; see `sip_request`.

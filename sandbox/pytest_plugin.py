@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sandbox import errors
 from sandbox.agents.worker import Agent, AgentHost
 from sandbox.core import Sandbox
 from sandbox.coverage import ApiCoverage
@@ -241,6 +242,7 @@ class _PhoneHolder:
         if self._phone is not None and self._phone.closed:
             await self.close()
             await self._stack.engine.restart_phone()
+            self._stack.timeline.record("stack", "phone.restarted")
         if self._phone is None:
             ends = self._stack.endpoints
             self._phone = await Phone.connect(
@@ -389,9 +391,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=f"{unfit}: {reason}"))
 
 
+#: What a traceback to an error of ours goes through besides lines of the user's.
+_NOT_THE_USERS = tuple(
+    Path(str(module.__file__)).parent for module in (errors, asyncio, pytest_asyncio)
+)
+
+
+def _hide_our_frames(error: pytest.ExceptionInfo[BaseException]) -> None:
+    """Let the traceback of an error of ours end at the user's own line; the error says the rest.
+
+    `--full-trace` shows all frames, as ever.
+    """
+    if isinstance(error.value, SandboxError):
+        for entry in error.traceback:
+            if any(Path(entry.path).is_relative_to(folder) for folder in _NOT_THE_USERS):
+                entry.frame.f_locals["__tracebackhide__"] = True
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Attach the ladders, the events and the log paths to a failing test."""
+    if call.excinfo is not None:
+        _hide_our_frames(call.excinfo)
     report = yield
     box = item.stash.get(_SANDBOX, None)
     if call.when == "call":

@@ -16,7 +16,7 @@ from typing import Any
 
 from sandbox.errors import DeadlineMissed
 
-__all__ = ["Event", "Match", "Timeline", "now"]
+__all__ = ["Event", "Fault", "Match", "Timeline", "now"]
 
 Match = Callable[["Event"], bool]
 
@@ -31,7 +31,7 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        source: who saw it: `phone`, `webhook`, `room`, `agent`, `api`, `test`, `stack`.
+        source: who saw it: `phone`, `webhook`, `room`, `agent`, `api`, `test`, `stack`, `fault`.
         name: what it was, dotted: `sip.sent`, `call.answered`, `webhook.participant_joined`.
         at: when, in Unix seconds (see `now`).
         call: the phone's id of the call it belongs to, or `""`.
@@ -52,6 +52,24 @@ class Event:
 def _short(value: Any, limit: int = 100) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class Fault:
+    """Something that was broken on purpose; as a context manager it tells when it is whole again.
+
+    Attributes:
+        event: its `fault.begins`.
+    """
+
+    def __init__(self, timeline: Timeline, text: str, facts: Mapping[str, Any]) -> None:
+        self._timeline = timeline
+        self.event = timeline.record("fault", "fault.begins", text=text, **facts)
+
+    def __enter__(self) -> Fault:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timeline.record("fault", "fault.ends", **self.event.data)
 
 
 class Timeline:
@@ -97,6 +115,15 @@ class Timeline:
         event = Event(source=source, name=name, call=call, data=data)
         self.add(event)
         return event
+
+    def fault(self, text: str, /, **facts: Any) -> Fault:
+        """Say that something is broken on purpose, from now on: a killed process, lost packets.
+
+        Args:
+            text: what was done, in words.
+            facts: the particulars.
+        """
+        return Fault(self, text, facts)
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call `callback` with every later event; returns the function that ends it."""

@@ -114,6 +114,7 @@ class AgentProcess(Worker):
         `await agent.event("worker.draining")` sees it begin, `exited` its end.
         """
         self._spoilt = True
+        self._inflict("is told to drain (SIGTERM)")
         self._running.signal(signal.SIGTERM)
 
     def kill(self, *, jobs: bool = True) -> None:
@@ -123,7 +124,12 @@ class AgentProcess(Worker):
             jobs: its job processes too. They notice a dead worker by themselves, later.
         """
         self._spoilt = True
+        self._inflict(f"is killed{' with its jobs' if jobs else ''} (SIGKILL)")
         self._running.signal(signal.SIGKILL, group=jobs)
+
+    def _inflict(self, what: str) -> None:
+        name = self._running.name or self._running.order.label
+        self._processes.timeline.fault(f"the worker of {name} {what}", agent=self._running.id)
 
     async def exited(self, *, within: float = 5.0) -> int:
         """Wait until the worker's process has ended; returns its exit code, or minus its signal.

@@ -196,7 +196,9 @@ class AgentProcesses:
     def _over(self, running: Running, code: int) -> None:
         if not running.ended.done():
             running.ended.set_result(code)
-            self._timeline.record("agent", "worker.exited", agent=running.id, code=code)
+            self._timeline.record(
+                "agent", "worker.exited", agent=running.id, code=code, log=running.log.name
+            )
             # Job processes outlive a main process that was killed; no agent does its test.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)

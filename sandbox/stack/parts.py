@@ -83,6 +83,8 @@ class PartsEngine(ABC, Generic[P]):
         self._webhooks: WebhookServer | None = None
         self._ready: dict[str, float] = {}
         self._started_at = 0.0
+        #: Whether the whole stack ends: then the end of a part is no fault.
+        self._goes_down = False
         self.endpoints: Endpoints | None = None
 
     @property
@@ -122,6 +124,7 @@ class PartsEngine(ABC, Generic[P]):
         await self._prepare()
         self._options.run_dir.mkdir(parents=True, exist_ok=True)
         self._started_at = time.monotonic()
+        self._goes_down = False
         self._reaper = Reaper()
         try:
             self.endpoints = await self._bring_up()
@@ -153,6 +156,7 @@ class PartsEngine(ABC, Generic[P]):
         if name in self._parts:
             await self._parts[name].stop(grace=1.0)
         part, ends = await self._launch(kind, name, changes or {}, self.endpoints)
+        self._timeline.record("stack", "part.started", part=name, kind=kind)
         if name == "sip":
             self.endpoints = ends
         if wait:
@@ -195,10 +199,13 @@ class PartsEngine(ABC, Generic[P]):
         self._watchers.append(asyncio.create_task(self._watch(part)))
 
     async def _watch(self, part: P) -> None:
-        """Put an end that nobody asked for on the timeline."""
+        """Put its end on the timeline: of itself, or a fault if a scenario asked for it."""
         code = await asyncio.shield(part.exited)
         if not part.stopping:
             self._timeline.record("stack", "process.died", part=part.name, code=code)
+        elif not self._goes_down:
+            how = "killed" if code in (-signal.SIGKILL, 128 + signal.SIGKILL) else "stopped"
+            self._timeline.fault(f"{part.name} was {how}", part=part.name, code=code)
 
     def watch_path(self, path: Path) -> None:
         """Have a file or folder removed should this process be killed."""
@@ -207,6 +214,7 @@ class PartsEngine(ABC, Generic[P]):
 
     async def stop(self) -> None:
         """Take everything down; safe to call twice, or on a half-started stack."""
+        self._goes_down = True
         for part in self._parts.values():
             part.stopping = True
         try:

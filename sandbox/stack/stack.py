@@ -66,6 +66,8 @@ class Stack:
         self.timeline = timeline
         name, self.why = choose_engine(options.engine)
         self.engine: Engine = _make_engine(name, options, timeline)
+        #: By direction, the calls that tests have left behind at the SIP service.
+        self.calls_left: dict[str, float] = {}
 
     @property
     def endpoints(self) -> Endpoints:

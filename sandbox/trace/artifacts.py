@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,13 @@ _OWNER = ".run"
 
 @dataclass(frozen=True)
 class _Failure:
-    """How a test failed, and how many events there were: clean-up is no part of the cause."""
+    """How and when a test failed, and after how many events: clean-up is no part of the cause."""
 
     phase: str
     error: pytest.ExceptionInfo[BaseException] | None
     text: str
     events: int
+    at: float = 0.0
 
 
 @dataclass
@@ -133,7 +135,7 @@ class Artifacts:
             return report
         if report.failed and traced.failed is None:
             traced.failed = _Failure(
-                report.when or "", call.excinfo, report.longreprtext, len(traced.events)
+                report.when or "", call.excinfo, report.longreprtext, len(traced.events), call.stop
             )
             if not item.stash.get(_KEPT, False):
                 page = trace_folder(self._output, item.nodeid) / "report.html"
@@ -202,7 +204,7 @@ class Artifacts:
             folder,
             test=test,
             verdict=found,
-            events=events,
+            events=[*events, *_failing(failure, found)],
             endpoints=traced.endpoints,
             logs=traced.logs,
         )
@@ -252,6 +254,17 @@ class Artifacts:
             terminalreporter.write_line(f"        {_shown(Path(facts['folder']) / 'report.html')}")
         terminalreporter.write_line(f"index   {_shown(index)}")
         terminalreporter.write_line("        (sandbox show-trace opens it)")
+
+
+def _failing(failure: _Failure, verdict: Mapping[str, Any]) -> list[Event]:
+    """The failure as a row of the timeline: what came before it and after it is what matters."""
+    if failure.error is None:
+        return []
+    where = verdict.get("where") or {}
+    data = {"text": str(verdict.get("what", "")).split("\n", 1)[0], "phase": failure.phase}
+    if where:
+        data |= {"file": where["file"], "line": where["line"]}
+    return [Event(source="test", name="test.failed", at=failure.at, data=data)]
 
 
 def _shown(path: Path) -> str:

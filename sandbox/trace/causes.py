@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -23,6 +23,7 @@ __all__ = ["Cause", "likely_cause"]
 #: A call that is up this long and has heard nothing hears nothing, in seconds.
 _DEAF = 1.0
 _MOST_LINES = 6
+_MOST_FAULTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,17 @@ def likely_cause(events: Sequence[Event], *, version: str = "") -> Cause | None:
         _crash, _refusal, _existing_room, _nobody_serves, _silent_room, _mistyped_header,
         _deaf_agent, _deaf_phone, _broken_rule,
     )  # fmt: skip
-    return next((cause for find in finders if (cause := find(case)) is not None), None)
+    cause = next((cause for find in finders if (cause := find(case)) is not None), None)
+    return cause and replace(cause, seen=(*_inflicted(case), *cause.seen))
+
+
+def _inflicted(case: _Case) -> tuple[str, ...]:
+    """The faults that the test itself brought about: whatever failed may be meant so."""
+    start = case.events[0].at if case.events else 0.0
+    return tuple(
+        f"fault  {event.data.get('text', '')} (the test did this, at {event.at - start:+.3f} s)"
+        for event in case.facts.named("fault.begins")
+    )[:_MOST_FAULTS]
 
 
 # --- something died -----------------------------------------------------------------------------
@@ -118,6 +129,14 @@ def _crash(case: _Case) -> Cause | None:
             code = f"signal {-data['code']}"
         if event.name == "process.died":
             return Cause(f"{data['part']} died ({code})", f"look at the end of {data['part']}.log")
+        if event.name == "worker.exited" and (fault := _killed(case, event)) is not None:
+            return Cause(
+                f"the test did it: {fault.data['text']}; its jobs are gone, and nobody speaks to "
+                "the caller",
+                "let the test wait for what a caller then has (silence, and a call that stays up), "
+                "or end the worker later",
+                (f"seen   {event}",),
+            )
         if event.name == "host.died" or (event.name == "worker.exited" and data.get("code")):
             return Cause(
                 f"the process of the agent worker died in mid-test ({code}): its jobs are gone, "
@@ -144,6 +163,18 @@ def _crash(case: _Case) -> Cause | None:
                 f"that is the phone's fault, not your code's; its log is {data.get('log_path')}",
             )
     return None
+
+
+def _killed(case: _Case, exited: Event) -> Event | None:
+    """The fault that ended this worker, if the test inflicted one."""
+    return next(
+        (
+            event
+            for event in case.facts.named("fault.begins")
+            if event.data.get("agent") == exited.data.get("agent") and event.at <= exited.at
+        ),
+        None,
+    )
 
 
 # --- the call was refused -----------------------------------------------------------------------

@@ -16,8 +16,14 @@ _LAST_EVENTS = 25
 
 
 def _events_text(events: Sequence[Event]) -> list[str]:
-    quiet = ("sip.sent", "sip.received", "rtp.stats")
-    shown = [event for event in events if event.name not in quiet]
+    quiet = ("sip.sent", "sip.received", "rtp.stats", "media.captured")
+    ended = next((n for n, event in enumerate(events) if event.name == "test.ended"), len(events))
+    # What the clean-up asks of the API says nothing of the test.
+    shown = [
+        event
+        for n, event in enumerate(events)
+        if event.name not in quiet and not (n > ended and event.source == "api")
+    ]
     if not shown:
         return ["(nothing happened)"]
     start = events[0].at

@@ -11,7 +11,7 @@ from sandbox.timeline import Event
 from sandbox.trace.joined import CallIds, room_of
 from sandbox.trace.ladder import rungs
 
-__all__ = ["COLUMNS", "Step", "as_data", "flow", "flow_text", "mermaid"]
+__all__ = ["BANDS", "COLUMNS", "Step", "as_data", "flow", "flow_text", "mermaid"]
 
 PHONE, SIP, SERVER, AGENT = range(4)
 
@@ -30,7 +30,7 @@ class Step:
         source: the column it comes from.
         target: the column it goes to; the same for a note.
         label: what it was.
-        kind: `sip`, `media`, `room`, `api`, `job`, `step` or `log`; how it is drawn.
+        kind: `sip`, `media`, `room`, `api`, `job`, `step`, `failed` or `fault`; how it is drawn.
         index: of its event in the list that the ladder was made from.
     """
 
@@ -103,6 +103,7 @@ _PLAIN: dict[str, tuple[int, int, str, Callable[[Event], str]]] = {
     "rtp.first_sent": (PHONE, SIP, "first RTP packet", lambda e: ""),
     "rtp.first_received": (SIP, PHONE, "first RTP packet", lambda e: ""),
     "rtp.gap": (PHONE, PHONE, "no RTP for ", lambda e: f"{e.data['seconds']:.2f} s"),
+    "rtp.lost": (PHONE, PHONE, "", lambda e: f"{e.data['packets']} RTP packets lost"),
     "speech.says": (PHONE, SIP, "", _said),
     "speech.heard": (SIP, PHONE, "", _said),
     "speech.exact": (SIP, PHONE, "", _said),
@@ -119,8 +120,19 @@ _PLAIN: dict[str, tuple[int, int, str, Callable[[Event], str]]] = {
     "job.ended": (AGENT, AGENT, "job ended ", _data("reason")),
     "test.step": (PHONE, AGENT, "", _data("text")),
     "test.ended": (PHONE, AGENT, "the test has ended: clean-up", lambda e: ""),
+    "test.failed": (PHONE, AGENT, "failed: ", _data("text")),
+    "fault.begins": (PHONE, AGENT, "fault: ", _data("text")),
+    "fault.ends": (PHONE, AGENT, "fault over: ", _data("text")),
+    "process.died": (SERVER, SERVER, "died: ", _data("part")),
     "line.crashed": (PHONE, PHONE, "the line crashed", lambda e: ""),
 }
+
+
+#: What concerns every call of the test.
+_EVERYWHERE = ("test.step", "test.failed", "test.ended", "fault.begins", "fault.ends",
+               "process.died")  # fmt: skip
+#: Steps that are drawn across all columns.
+BANDS = ("step", "failed", "fault")
 
 
 def _step(event: Event, index: int, kinds: Mapping[str, int]) -> Step | None:
@@ -134,7 +146,8 @@ def _step(event: Event, index: int, kinds: Mapping[str, int]) -> Step | None:
     elif event.name in _PLAIN:
         source, target, label, more = _PLAIN[event.name]
         found = (source, target, label + more(event))
-        kind = {"test": "step", "agent": "job"}.get(event.source, "media")
+        kind = {"test": "step", "agent": "job", "fault": "fault"}.get(event.source, "media")
+        kind = "failed" if event.name == "test.failed" else kind
     else:
         return None
     if found is None:
@@ -160,7 +173,7 @@ def flow(events: Sequence[Event], call: CallIds) -> list[Step]:
                 Step(at=event.at, source=source, target=target, label=rung.label, kind="sip",
                      index=index)
             )  # fmt: skip
-        elif event.name in ("test.step", "test.ended") or call.has(event):
+        elif event.name in _EVERYWHERE or call.has(event):
             step = _step(event, index, kinds)
             if step is not None:
                 steps.append(step)
@@ -196,8 +209,8 @@ def flow_text(steps: Sequence[Step], columns: Sequence[str] = COLUMNS) -> list[s
 def _row(step: Step, columns: int, width: int) -> str:
     row = ["│" if position % _GAP == 0 else " " for position in range(width)]
     label = _plain(step.label)
-    if step.kind == "step":
-        return f" {label} ".center(width, "·")[:width]
+    if step.kind in BANDS:
+        return f" {_cut(label, width - 4)} ".center(width, "·" if step.kind == "step" else "!")
     if step.source == step.target:
         at = step.source * _GAP + 2
         if step.source == columns - 1:
@@ -248,7 +261,7 @@ def mermaid(steps: Sequence[Step], columns: Sequence[str] = COLUMNS) -> str:
     for step in steps:
         source, target = names[step.source], names[step.target]
         label = f"{_mermaid_text(step.label)} ({step.at - start:.3f} s)"
-        if step.kind == "step":
+        if step.kind in BANDS:
             lines.append(f"    Note over P,A: {label}")
         elif source == target:
             lines.append(f"    Note over {source}: {label}")

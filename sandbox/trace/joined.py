@@ -63,6 +63,8 @@ class CallIds:
         if event.call:
             return event.call == self.id
         data = event.data
+        if event.name.startswith("log."):
+            return not self.names().isdisjoint(data.get("names", ()))
         if self.room and (room_of(event) == self.room):
             return True
         if data.get("job") and data["job"] in self.jobs:

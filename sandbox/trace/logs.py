@@ -1,25 +1,34 @@
 """The log lines of a test: those that warn, and those that name one of its calls.
 
 Looked for when a trace is written, never while a test runs: at a test's start only the sizes of
-the logs are kept.
+the logs are kept. A line that says when it was written is a row of the timeline too.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["log_lines", "log_sizes"]
+from sandbox.timeline import Event
+
+__all__ = ["LOUD", "log_events", "log_lines", "log_sizes"]
 
 _MOST_LINES = 400
 _MOST_BYTES = 8 * 1024 * 1024
-_LEVELS = {"debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "fatal": 50}
-_LEVEL = re.compile(r"\b(DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|panic)\b", re.IGNORECASE)
-_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+_MOST_TEXT = 2000
+_MOST_FIELD = 300
+_LEVELS = {"debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "dpanic": 50,
+           "panic": 50, "fatal": 50, "critical": 50}  # fmt: skip
+#: From this level on a line is kept whatever it names.
+LOUD = 30
+_LEVEL = re.compile(r"\b(DEBUG|INFO|WARN(?:ING)?|ERROR|FATAL|CRITICAL|panic)\b", re.IGNORECASE)
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+#: Whose log each file is, where its name does not say it in the timeline's words.
+_SOURCES = {"livekit-server": "server"}
 
 
 def log_sizes(folder: Path) -> dict[str, int]:
@@ -29,38 +38,60 @@ def log_sizes(folder: Path) -> dict[str, int]:
 
 def _stamp(text: str) -> float | None:
     try:
-        at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        at = datetime.fromisoformat(re.sub(r"[.,](\d{1,6})\d*", r".\1", text))
     except ValueError:
         return None
     return at.timestamp()
 
 
+def _cut(value: str, most: int) -> str:
+    return value if len(value) <= most else f"{value[: most - 1]}…"
+
+
+def _field(value: Any) -> Any:
+    """A value as it is, or the beginning of its text where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return value if len(text) <= _MOST_FIELD else _cut(text, _MOST_FIELD)
+
+
 def _parse(line: str) -> dict[str, Any]:
-    """A line as `at` (Unix seconds or None), `level` and `text`."""
+    """A line as `at` (Unix seconds or None), `level`, `text`, and `fields` where it has some."""
     if line.startswith("{"):
         try:
             entry = json.loads(line)
         except ValueError:
             entry = None
         if isinstance(entry, dict):
-            at = entry.pop("ts", entry.pop("time", None))
-            level = str(entry.pop("level", ""))
-            text = str(entry.pop("msg", ""))
-            entry.pop("logger", None)
-            more = " ".join(
-                f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in entry.items()
-            )
+            at = entry.pop("ts", entry.pop("time", entry.pop("timestamp", None)))
+            level = str(entry.pop("level", "")).lower()
+            # zap and slog have `msg`, livekit-agents `message`.
+            text = str(entry.pop("msg", entry.pop("message", "")))
             return {
                 "at": float(at) if isinstance(at, int | float) else _stamp(str(at)),
-                "level": level.lower(),
-                "text": f"{text}  {more}".strip(),
+                "level": level,
+                "text": _cut(text, _MOST_TEXT),
+                "fields": {key: _field(value) for key, value in entry.items()},
             }
     found, level_found = _STAMP.search(line), _LEVEL.search(line)
     return {
         "at": _stamp(found[0]) if found else None,
         "level": level_found[1].lower() if level_found else "",
-        "text": line,
+        "text": _cut(line, _MOST_TEXT),
     }
+
+
+def _rank(entry: Mapping[str, Any]) -> int:
+    return _LEVELS.get(entry["level"], 20)
+
+
+def _kept(lines: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """At most `_MOST_LINES`: the loudest, of the same loudness the last."""
+    if len(lines) <= _MOST_LINES:
+        return list(lines)
+    chosen = sorted(range(len(lines)), key=lambda n: (_rank(lines[n]), n))[-_MOST_LINES:]
+    left = len(lines) - len(chosen)
+    told = {"at": None, "level": "", "text": f"… {left} more lines about this test in {name}"}
+    return [told, *(lines[n] for n in sorted(chosen))]
 
 
 def log_lines(
@@ -68,15 +99,21 @@ def log_lines(
 ) -> dict[str, list[dict[str, Any]]]:
     """By log, the lines since `sizes` that warn or have one of `names` in them.
 
-    The agent's log is taken whole: it is the test's own program. At most 400 lines a log, the
-    last ones; a line is cut at 2000 characters.
+    The agent's log is taken whole: it is the test's own program. At most 400 lines a log, what
+    warns first and what debugs last; a message is cut at 2000 characters, a field at 300.
 
     Args:
         folder: of the stack's logs.
         sizes: of `log_sizes`, when the test began.
         names: ids of its calls, rooms, participants and jobs.
+
+    Returns:
+        Each line as `at` (Unix seconds, or None), `level`, `text` (the message), `names` (those of
+        `names` that are in it), and `fields` where the log is JSON.
     """
-    wanted = [name for name in names if len(name) > 3]
+    # Longest first: a room's name may be the beginning of another's.
+    wanted = sorted((name for name in names if len(name) > 3), key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in wanted))
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.log")):
         with path.open("rb") as log:
@@ -88,11 +125,30 @@ def log_lines(
         for line in text.splitlines():
             if not line.strip():
                 continue
-            entry = _parse(line[:2000])
-            named = any(name in line for name in wanted)
-            loud = _LEVELS.get(entry["level"], 0) >= 30 or entry["level"] == "panic"
-            if named or loud or path.stem.startswith("agent"):
+            entry = _parse(line)
+            entry["names"] = sorted(set(pattern.findall(line))) if wanted else []
+            if entry["names"] or _rank(entry) >= LOUD or path.stem.startswith("agent"):
                 lines.append(entry)
         if lines:
-            found[path.stem] = lines[-_MOST_LINES:]
+            found[path.stem] = _kept(lines, path.name)
     return found
+
+
+def log_events(logs: Mapping[str, Sequence[dict[str, Any]]]) -> list[tuple[dict[str, Any], Event]]:
+    """The lines of `log_lines` that say when they were written, each with its event.
+
+    Its source is whose log it is (`sip`, `server`, `agent`, …), its name `log.` and the level.
+    """
+    events = []
+    for name, lines in logs.items():
+        # agent-desk-1.log is an agent's, sip-2.log that of a second SIP service.
+        source = _SOURCES.get(name, name.partition("-")[0])
+        for line in lines:
+            if line["at"] is None:
+                continue
+            data = {"log": name, **{key: value for key, value in line.items() if key != "at"}}
+            level = {"warning": "warn"}.get(line["level"], line["level"]) or "line"
+            events.append(
+                (line, Event(source=source, name=f"log.{level}", at=line["at"], data=data))
+            )
+    return events

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
 from sandbox.timeline import Event
 from sandbox.trace.packets import Packet
 
-__all__ = ["gap_events", "rtp_quality"]
+__all__ = ["rtp_events", "rtp_quality"]
 
 _SLOT = 0.5  # seconds
+_STATS = 10  # slots between two rows of statistics
 _GAP = 0.2  # seconds without a packet that are told of
 
 
@@ -78,28 +79,43 @@ def rtp_quality(packets: Iterable[Packet], *, sent: bool, clock: int = 8000) -> 
     }
 
 
-def gap_events(packets: Iterable[Packet], call: str) -> list[Event]:
-    """An `rtp.gap` event (`direction`, `seconds`) for each pause of 0.2 s, `rtp.stopped` for ends.
+def rtp_events(packets: Iterable[Packet], call: str) -> list[Event]:
+    """What the packets tell of a call's RTP, each way, as events with a `direction`.
 
-    A pause is told of where it ended.
+    `rtp.gap` (`seconds`) for each pause of 0.2 s, where it ended; `rtp.lost` (`packets`) for each
+    half second with losses; `rtp.stats` each five seconds; `rtp.stopped` with those of the whole.
     """
     kept = list(packets)
     events = []
+
+    def tell(name: str, at: float, **data: Any) -> None:
+        events.append(Event(source="phone", name=name, at=at, call=call, data=data))
+
     for sent, direction in ((True, "sent"), (False, "received")):
         rtp = _rtp(kept, sent)
+        if not rtp:
+            continue
         for one, other in pairwise(rtp):
             if other[0] - one[0] >= _GAP:
-                events.append(
-                    Event(
-                        source="phone", name="rtp.gap", at=other[0], call=call,
-                        data={"direction": direction, "seconds": round(other[0] - one[0], 3)},
-                    )
-                )  # fmt: skip
-        if rtp:
-            events.append(
-                Event(
-                    source="phone", name="rtp.stopped", at=rtp[-1][0], call=call,
-                    data={"direction": direction, "packets": len(rtp)},
-                )
-            )  # fmt: skip
+                tell("rtp.gap", other[0], direction=direction, seconds=round(other[0] - one[0], 3))
+        quality = rtp_quality(kept, sent=sent)
+        slots = len(quality["packets"])
+        for slot, lost in enumerate(quality["lost"]):
+            if lost:
+                at = min(quality["start"] + (slot + 1) * _SLOT, rtp[-1][0])
+                tell("rtp.lost", at, direction=direction, packets=lost)
+        for first in range(0, slots - _STATS, _STATS):
+            at = quality["start"] + (first + _STATS) * _SLOT
+            tell("rtp.stats", at, direction=direction, **_summary(quality, first, first + _STATS))
+        tell("rtp.stopped", rtp[-1][0], direction=direction, **_summary(quality, 0, slots))
     return events
+
+
+def _summary(quality: Mapping[str, Any], first: int, end: int) -> dict[str, Any]:
+    jitter = [one for one in quality["jitter_ms"][first:end] if one > 0]
+    return {
+        "packets": sum(quality["packets"][first:end]),
+        "lost": sum(quality["lost"][first:end]),
+        "jitter_ms": round(sum(jitter) / len(jitter), 1) if jitter else 0.0,
+        "longest_pause_ms": max(quality["pause_ms"][first:end]),
+    }

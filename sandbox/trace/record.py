@@ -18,9 +18,10 @@ from sandbox.timeline import Event
 from sandbox.trace.attributes import attribute_changes
 from sandbox.trace.flow import COLUMNS, as_data, flow, mermaid
 from sandbox.trace.joined import CallIds, join_calls, room_of, sip_message
+from sandbox.trace.logs import log_events
 from sandbox.trace.packets import Packet, read_packets
 from sandbox.trace.pcap import call_frames, pcapng
-from sandbox.trace.quality import gap_events, rtp_quality
+from sandbox.trace.quality import rtp_events, rtp_quality
 from sandbox.trace.sdp import sdp_marks
 from sandbox.trace.svg import ladder_svg
 from sandbox.trace.timings import call_timings
@@ -28,7 +29,7 @@ from sandbox.trace.timings import call_timings
 __all__ = ["FORMAT", "MEDIA", "names_of", "rerun_command", "run_facts", "write_trace"]
 
 #: Of trace.json; raised when its shape changes.
-FORMAT = 1
+FORMAT = 2
 
 
 def rerun_command(nodeid: str, engine: str) -> str:
@@ -155,15 +156,20 @@ def write_trace(
         verdict: of `sandbox.trace.verdict`.
         events: of the test, from its first on.
         endpoints: of its stack.
-        logs: of `log_lines`.
+        logs: of `log_lines`; its lines become rows of the timeline.
     """
     folder.mkdir(parents=True, exist_ok=True)
     media = {call.id: _media(events, call.id, folder) for call in join_calls(events)}
-    worked_out = [e for call, (packets, _) in media.items() for e in gap_events(packets, call)]
+    worked_out = [e for call, (packets, _) in media.items() for e in rtp_events(packets, call)]
     # Where the phone has put its files is no news of the call.
     told = [event for event in events if event.name != "media.captured"]
-    events = sorted([*told, *worked_out], key=lambda event: event.at)
+    written = log_events(logs)
+    events = sorted(
+        [*told, *worked_out, *(event for _, event in written)], key=lambda event: event.at
+    )
     calls = join_calls(events)
+    rows = {id(event): index for index, event in enumerate(events)}
+    row_of = {id(line): rows[id(event)] for line, event in written}
     trace = {
         "format": FORMAT,
         "test": dict(test),
@@ -183,7 +189,11 @@ def write_trace(
             for event in events
         ],
         "attributes": attribute_changes(events),
-        "logs": dict(logs),
+        # What is on the timeline is there, and only pointed at here.
+        "logs": {
+            name: [{"event": row_of[id(line)]} if id(line) in row_of else line for line in lines]
+            for name, lines in logs.items()
+        },
     }
     text = json.dumps(trace, default=str, ensure_ascii=True, separators=(",", ":"))
     (folder / "trace.json").write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
-from sandbox.trace.flow import COLUMNS, Step
+from sandbox.trace.flow import BANDS, COLUMNS, Step
 
 __all__ = ["ladder_svg"]
 
@@ -24,6 +24,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .sip .arrow { stroke: #0969da } .sip .head { fill: #0969da }
 .bad .arrow { stroke: #cf222e } .bad .head { fill: #cf222e } .bad text.label { fill: #cf222e }
 .back { fill: #ffffff } .dot { fill: #57606a } .band { fill: #ddf4ff }
+.failed .band, .fault .band { fill: #ffebe9 }
 """
 
 
@@ -84,7 +85,7 @@ def _draw(svg: Xml.Element, step: Step, y: int, seconds: float, columns: int) ->
     _add(group, "rect", x=0, y=y - 1, width=width, height=_ROW, class_="hit", fill="transparent")
     middle = y + 15
     _add(group, "text", f"{seconds:+.3f}", x=64, y=middle + 3, class_="time", text_anchor="end")
-    if step.kind == "step":
+    if step.kind in BANDS:
         _add(group, "rect", x=_x(0) - 8, y=y + 2, width=_x(columns - 1) - _x(0) + 16,
              height=_ROW - 4, rx=4, class_="band")  # fmt: skip
         _add(group, "text", _clean(step.label, 110), x=(_x(0) + _x(columns - 1)) // 2,

@@ -57,8 +57,8 @@ def verdict(
         version: of livekit-server.
 
     Returns:
-        `what`, `where` (`file`, `line`, `text`), `phase`, `seen`, `cause`, `fix`, `why` (the
-        lines of `sandbox explain`), `traceback`.
+        `what`, `where` (`file`, `line`, `text`), `phase`, `seen`, `cause`, `fix`, `evidence` (of
+        the cause), `why` (the lines of `sandbox explain`), `traceback`.
     """
     if error is None:
         return {}
@@ -74,6 +74,8 @@ def verdict(
         "where": _where(error, path),
         "phase": phase,
         "seen": list(known.seen) if known else [],
+        # What shows the cause: the first word of a line says what it is.
+        "evidence": list(found.seen) if found is not None else [],
         # What `explain` found out of trunks and rules is surer than an error's guess.
         "cause": said.get("why") or (known.cause if known else ""),
         "fix": said.get("fix") or (known.remedy if known else ""),

@@ -26,6 +26,8 @@ _TESTS = """
         call = await sandbox.phone.dial(number, tone=440)
         await call.answered()
         await call.hears_tone(agent.tone)
+        with sandbox.fault("nobody listens"):
+            await call.send_dtmf("5")
         await call.hang_up()
         assert sandbox.name == "WRONG"
 
@@ -110,8 +112,21 @@ def test_a_trace_has_every_source_on_one_clock(project: pytest.Pytester) -> None
     assert "sip.callStatus" in {c["key"] for c in trace["attributes"]}
     invite = next(e for e in trace["events"] if e["name"] == "sip.sent")
     assert "X-Sandbox-Test: test_talks\r\n" in invite["data"]["raw"]
-    # The SIP service's lines about the call: told by the call's ids.
-    assert any(call["scl"] in line["text"] for line in trace["logs"]["sip"])
+    # The lines of both services about the call are rows, told by the call's ids.
+    lines = {
+        source: [e for e in trace["events"] if e["source"] == source and call["id"] in e["calls"]]
+        for source in ("sip", "server")
+    }
+    assert any(call["scl"] in e["data"]["names"] for e in lines["sip"])
+    assert any(call["room"] in e["data"]["names"] for e in lines["server"])
+    assert all(e["name"].startswith("log.") for e in (*lines["sip"], *lines["server"]))
+    shown = [trace["events"][line["event"]] for line in trace["logs"]["sip"] if "event" in line]
+    assert [e for e in shown if call["id"] in e["calls"]] == lines["sip"]
+    names = [e["name"] for e in trace["events"]]
+    assert names.index("test.failed") < names.index("test.ended")
+    assert {"rtp.first_sent", "rtp.first_received", "rtp.stopped", "dtmf.sent"} <= set(names)
+    (begins,) = (e for e in trace["events"] if e["name"] == "fault.begins")
+    assert begins["data"]["text"] == "nobody listens"
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed (apt)")

@@ -106,6 +106,26 @@ async def test_a_part_beside_the_others_has_its_own_configuration_and_ends_with_
     assert not [e for e in timeline.since(0) if e.name == "process.died"]
 
 
+async def test_a_part_that_is_stopped_is_a_fault_and_the_stacks_own_end_is_none(
+    tmp_path: Path,
+) -> None:
+    timeline = Timeline()
+    engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / "run"), timeline)
+    await engine.start()
+    try:
+        await engine.part("sip").stop(grace=1.0)
+        event = await timeline.wait(
+            lambda e: e.source == "fault", within=3, expected="the news of its end"
+        )
+        assert (event.data["text"], event.data["part"]) == ("sip was stopped", "sip")
+        await engine.start_part("sip", "sip")
+        assert [e.data["part"] for e in timeline if e.name == "part.started"] == ["sip"]
+    finally:
+        await engine.stop()
+    assert len(timeline.find_all(lambda e: e.source == "fault")) == 1
+    assert timeline.find(lambda e: e.name == "process.died") is None
+
+
 async def test_a_part_that_dies_later_is_on_the_timeline(tmp_path: Path) -> None:
     timeline = Timeline()
     engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / "run"), timeline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -77,6 +78,20 @@ async def test_a_cancelled_wait_leaves_no_waiter() -> None:
         await waiting
     timeline.record("test", "x")
     assert len(timeline) == 1
+
+
+def test_a_fault_begins_and_where_it_has_an_end_ends() -> None:
+    timeline = Timeline()
+    timeline.fault("sip was stopped", part="sip")
+    with contextlib.suppress(ValueError), timeline.fault("5 % loss", percent=5):
+        timeline.record("test", "between")
+        raise ValueError
+    assert [(e.name, dict(e.data)) for e in timeline if e.source == "fault"] == [
+        ("fault.begins", {"text": "sip was stopped", "part": "sip"}),
+        ("fault.begins", {"text": "5 % loss", "percent": 5}),
+        ("fault.ends", {"text": "5 % loss", "percent": 5}),
+    ]
+    assert [e.name for e in timeline][-2:] == ["between", "fault.ends"]
 
 
 def test_subscribers_get_later_events_until_they_leave() -> None:

@@ -2,8 +2,10 @@
 const { test, verdict, run, calls, events } = data;
 const origin = events.length ? Math.min(test.started, events[0].at) : test.started;
 const rel = (at) => (at - origin >= 0 ? "+" : "") + (at - origin).toFixed(3);
-const SOURCES = ["test", "api", "phone", "webhook", "room", "agent", "stack"];
+const SOURCES = ["test", "fault", "api", "phone", "sip", "server", "webhook", "room", "agent", "stack"];
 const sourceOf = (e) => SOURCES.includes(e.source) ? e.source : "stack";
+const isLog = (e) => e.name.startsWith("log.");
+const isDebug = (e) => e.name === "log.debug";
 const isSip = (e) => e.name === "sip.sent" || e.name === "sip.received";
 
 // --- words for an event -----------------------------------------------------------------------
@@ -11,6 +13,8 @@ const short = (v, most = 90) => {
   const text = v === null || v === undefined ? "" : typeof v === "object" ? JSON.stringify(v) : String(v);
   return text.length > most ? text.slice(0, most - 1) + "…" : text;
 };
+// What nearly every line of the Go programs has, and the joined calls say already.
+const DULL = new Set(["logger", "caller", "callID", "sipCallID", "fromUser", "toUser", "fromHost", "source", "transport", "trunkID", "ruleID", "room", "roomID", "participantID", "nodeID", "name", "pid", "tid", "code.file.path", "code.function.name", "code.line.number"]);
 function describe(e) {
   const d = e.data;
   if (isSip(e)) return short(String(d.raw || "").split("\r\n")[0].replace(/ SIP\/2\.0$/, "").replace(/^SIP\/2\.0 /, ""), 140) + (sipMethod(e) ? `  (${sipMethod(e)})` : "");
@@ -19,7 +23,8 @@ function describe(e) {
     const who = d.participant || {};
     return short([who.identity, who.kind && who.kind !== "STANDARD" ? `(${who.kind})` : "", d.room && d.room.name ? `in ${d.room.name}` : "", who.disconnect_reason || ""].filter(Boolean).join("  "), 170);
   }
-  if (e.name === "test.step") return String(d.text || "");
+  if (isLog(e)) return short(`${d.text}  ${Object.entries(d.fields || {}).filter(([k]) => !DULL.has(k)).map(([k, v]) => `${k}=${short(v, 50)}`).join("  ")}`, 220);
+  if (e.source === "fault" || e.name === "test.step" || e.name === "test.failed") return String(d.text || "");
   if (d.changed) return `${d.identity || ""}  ${Object.entries(d.changed).map(([k, v]) => `${k}=${v}`).join("  ")}`;
   return short(Object.entries(d).filter(([k, v]) => v !== "" && v !== null && !["line", "agent", "room", "job", "raw"].includes(k)).map(([k, v]) => `${k}=${short(v, 60)}`).join("  "), 190);
 }
@@ -29,7 +34,8 @@ function sipMethod(e) {
   const found = /^CSeq\s*:\s*\d+\s+(\w+)/im.exec(raw);
   return found ? found[1] : "";
 }
-const isBad = (e) => (isSip(e) && /^SIP\/2\.0 [456]/.test(e.data.raw || "")) || /failed|crashed|died|refused/.test(e.name) || (e.name === "api.answer" && e.data.http !== 200) || e.name === "rtp.gap";
+const isLoud = (e) => isLog(e) && /^log\.(warn|error|dpanic|panic|fatal|critical)/.test(e.name);
+const isBad = (e) => (isSip(e) && /^SIP\/2\.0 [456]/.test(e.data.raw || "")) || /failed|crashed|died|refused/.test(e.name) || (e.name === "api.answer" && e.data.http !== 200) || ["rtp.gap", "rtp.lost"].includes(e.name) || isLoud(e);
 
 // --- the detail of an event -------------------------------------------------------------------
 const frame = el("div", { class: "frame" });
@@ -63,10 +69,15 @@ function showDetail(index) {
   const meta = el("div", { class: "facts" },
     el("span", {}, "at ", el("b", { class: "mono" }, rel(e.at), " s")), el("span", {}, "seen by ", el("b", {}, e.source)),
     e.calls.length ? el("span", {}, "call ", el("b", {}, e.calls.join(", "))) : null);
-  detailBody.replaceChildren(meta, ...(isSip(e) ? sipDetail(index) : [jsonDetail(e.data)]));
+  detailBody.replaceChildren(meta, ...(isSip(e) ? sipDetail(index) : isLog(e) ? logDetail(e) : [jsonDetail(e.data)]));
   detailBody.scrollTop = 0;
 }
 function jsonDetail(value) { return el("pre", { class: "json" }, JSON.stringify(value, null, 2)); }
+function logDetail(e) {
+  const fields = el("dl", { class: "hdrs" });
+  for (const [key, value] of Object.entries(e.data.fields || {})) fields.append(el("dt", {}, key), el("dd", {}, typeof value === "string" ? value : JSON.stringify(value)));
+  return [el("div", { class: "dim" }, `${e.data.log}.log  ${e.data.level}`), el("pre", {}, el("b", {}, e.data.text)), fields];
+}
 function sipDetail(index) {
   const e = events[index], raw = String(e.data.raw || "");
   const split = raw.indexOf("\r\n\r\n");
@@ -108,6 +119,7 @@ function verdictCard() {
   if (bad && verdict.phase && verdict.phase !== "call") add("When", verdict.phase);
   if (verdict.cause) add("Likely cause", verdict.cause);
   if (verdict.fix) add("What to do", el("span", { class: "fix" }, verdict.fix));
+  if (verdict.evidence && verdict.evidence.length) add("Shown by", verdict.evidence.map((line) => el("div", { class: "mono evidence" }, line)));
   const card = el("div", { class: `verdict ${test.outcome}` }, el("div", { class: "what" }, bad ? verdict.what : "The test passed."), rows.children.length ? rows : null);
   const fold = (title, text, open) => card.append(el("details", { open }, el("summary", {}, title), el("pre", {}, text)));
   if (verdict.why && verdict.why.length) fold("Trunk by trunk and rule by rule", verdict.why.join("\n"), true);
@@ -141,7 +153,7 @@ function callCard(call) {
 // --- the timeline -----------------------------------------------------------------------------
 const endAt = events.findIndex((e) => e.name === "test.ended");
 const isLate = (index) => endAt >= 0 && index > endAt;
-const state = { sources: new Set(SOURCES), call: "", text: "", sipOnly: false, late: true };
+const state = { sources: new Set(SOURCES), call: "", text: "", sipOnly: false, late: true, logs: true, debug: false };
 const rows = [];
 const list = el("div", { class: "events", id: "events", role: "listbox", "aria-label": "Events", tabindex: "-1" });
 const shownCount = el("span", { class: "dim", id: "shown" });
@@ -152,7 +164,7 @@ const haystack = events.map((e) => `${e.name} ${JSON.stringify(e.data)}`.toLower
 function fillTimeline() {
   events.forEach((e, index) => {
     const row = el("button", { type: "button", role: "option", tabindex: "-1", "data-event": index,
-      class: `ev${e.name === "test.step" ? " testev" : ""}${isLate(index) ? " late" : ""}${isBad(e) ? " badev" : ""}`, style: { "--c": `var(--${sourceOf(e)}, var(--dim))` } },
+      class: `ev${e.name === "test.step" ? " testev" : ""}${e.source === "fault" || e.name === "test.failed" ? " faultev" : ""}${isLog(e) ? " logev" : ""}${isLate(index) ? " late" : ""}${isBad(e) ? " badev" : ""}`, style: { "--c": `var(--${sourceOf(e)}, var(--dim))` } },
       el("span", { class: "t" }, rel(e.at)), el("span", { class: "s" }, e.source), el("span", { class: "n" }, e.name), el("span", { class: "x" }, describe(e)));
     rows.push(row);
   });
@@ -162,7 +174,7 @@ function fillTimeline() {
 }
 function passes(index) {
   const e = events[index];
-  return state.sources.has(sourceOf(e)) && (!state.call || e.calls.includes(state.call)) && (!state.sipOnly || isSip(e)) && (state.late || !isLate(index)) && (!state.text || haystack[index].includes(state.text));
+  return state.sources.has(sourceOf(e)) && (!state.call || e.calls.includes(state.call)) && (!state.sipOnly || isSip(e)) && (state.late || !isLate(index)) && (!isLog(e) || (state.logs && (state.debug || !isDebug(e)))) && (!state.text || haystack[index].includes(state.text));
 }
 function applyFilters() {
   let shown = 0;
@@ -182,6 +194,9 @@ function timelineCard() {
     .map(([s, n]) => chip(`source-${s}`, s, true, n, `--${s}`, (on) => on ? state.sources.add(s) : state.sources.delete(s)));
   const sip = chip("sip-only", "SIP only", false, null, null, (on) => { state.sipOnly = on; });
   const late = events.some((e, i) => isLate(i)) ? chip("late", "clean-up", true, events.length - 1 - endAt, null, (on) => { state.late = on; }) : null;
+  const counted = (test) => events.filter(test).length;
+  const logs = counted(isLog) ? chip("logs-too", "log lines", true, counted(isLog), null, (on) => { state.logs = on; }) : null;
+  const debug = counted(isDebug) ? chip("debug-too", "debug lines", false, counted(isDebug), null, (on) => { state.debug = on; }) : null;
   search.addEventListener("input", () => { state.text = search.value.toLowerCase(); applyFilters(); });
   callPick.addEventListener("change", () => { state.call = callPick.value; applyFilters(); });
   strip.addEventListener("click", (e) => {
@@ -191,7 +206,7 @@ function timelineCard() {
     events.forEach((ev, i) => { if (passes(i) && (best === null || Math.abs(ev.at - at) < Math.abs(events[best].at - at))) best = i; });
     if (best !== null) choose(best);
   });
-  return el("div", { class: "card" }, el("div", { class: "tools row" }, ...chips, sip, late, calls.length > 1 ? callPick : null, search, shownCount), strip, list, nothing);
+  return el("div", { class: "card" }, el("div", { class: "tools row" }, ...chips, sip, logs, debug, late, calls.length > 1 ? callPick : null, search, shownCount), strip, list, nothing);
 }
 function span() { const from = origin, to = events.length ? events[events.length - 1].at : from + 1; return [from, Math.max(to, from + 0.001)]; }
 function canvasFor(canvas) {
@@ -326,15 +341,19 @@ function attributesCard() {
   return el("div", { class: "card scroll" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { class: "num" }, "s"), el("th", {}, "participant"), el("th", {}, "attribute"), el("th", {}, "before and after"), el("th", {}, "seen by"))), body));
 }
 function logsCard() {
-  const names = Object.keys(data.logs), view = el("div", { class: "log", tabindex: "0" });
+  // A line that is on the timeline too is kept there, and leads to it.
+  const lines = Object.fromEntries(Object.entries(data.logs).map(([name, all]) => [name, all.map((l) => l.event === undefined ? l : { ...events[l.event].data, at: events[l.event].at, event: l.event })]));
+  const whole = (l) => [l.text, ...Object.entries(l.fields || {}).filter(([k]) => k !== "logger" && k !== "caller" && !k.startsWith("code.")).map(([k, v]) => `${k}=${typeof v === "string" ? v : JSON.stringify(v)}`)].join("  ");
+  const names = Object.keys(lines), view = el("div", { class: "log", tabindex: "0" });
   const find = el("input", { type: "search", id: "log-filter", placeholder: "Filter the lines", "aria-label": "Filter the log lines" });
   let current = names[0];
   function show() {
     const text = find.value.toLowerCase();
-    view.replaceChildren(...data.logs[current].filter((l) => l.text.toLowerCase().includes(text)).map((l) => el("div", { class: l.level }, l.at ? el("time", {}, rel(l.at)) : null, l.level && l.level !== "info" ? `${l.level.toUpperCase()}  ` : "", l.text)));
+    view.replaceChildren(...lines[current].map((l) => [l, whole(l)]).filter(([, t]) => t.toLowerCase().includes(text)).map(([l, t]) => el("div", { class: l.level, "data-event": l.event }, l.at ? el("time", {}, rel(l.at)) : null, l.level && l.level !== "info" ? `${l.level.toUpperCase()}  ` : "", t)));
     for (const tab of tabs.children) tab.setAttribute("aria-selected", tab.dataset.name === current);
   }
-  const tabs = el("div", { class: "tabs", role: "tablist" }, names.map((name) => el("button", { type: "button", role: "tab", "data-name": name, on: { click: () => { current = name; show(); } } }, `${name} `, el("span", { class: "faint" }, data.logs[name].length))));
+  const tabs = el("div", { class: "tabs", role: "tablist" }, names.map((name) => el("button", { type: "button", role: "tab", "data-name": name, on: { click: () => { current = name; show(); } } }, `${name} `, el("span", { class: "faint" }, lines[name].length))));
+  view.addEventListener("click", (e) => { const line = e.target.closest("[data-event]"); if (line && !String(getSelection())) choose(Number(line.dataset.event)); });
   find.addEventListener("input", show);
   show();
   return el("div", { class: "card" }, el("div", { class: "tools row" }, tabs, find), view);
@@ -360,12 +379,12 @@ frame.append(el("main", {},
   el("section", { class: "head" }, el("h1", {}, test.name), test.doc ? el("p", {}, test.doc) : null,
     el("div", { class: "facts" }, el("span", {}, "took ", el("b", {}, seconds(test.seconds))), el("span", {}, "began ", el("b", {}, new Date(test.started * 1000).toLocaleString())), el("span", {}, "SIP service ", el("b", {}, run.sip_service)), el("span", {}, "livekit-server ", el("b", {}, run.versions["livekit-server"])), el("span", {}, "engine ", el("b", {}, run.engine)))),
   section("verdict", "Verdict", "", verdictCard()),
-  section("calls", calls.length > 1 ? "Ladders" : "Ladder", "click a step for its message", joined(callCard, calls, "The test placed and took no call.")),
+  section("calls", calls.length > 1 ? "Ladders" : "Ladder", "seconds since its first step; click a step for its message", joined(callCard, calls, "The test placed and took no call.")),
   section("timeline", "Timeline", "seconds since the test began", timelineCard()),
   withAudio.length ? section("audio", "Audio", "at the phone; waveform, spectrogram and what was said", withAudio.map((c) => labelled(c, Object.keys(c.audio).map((d) => trackOf(c, d))))) : null,
   withRtp.length ? section("rtp", "RTP quality", "worked out from the packets", withRtp.map((c) => labelled(c, el("div", { class: "charts" }, chart(c, "received"), chart(c, "sent"))))) : null,
   data.attributes.length ? section("attributes", "Participant attributes", "each change, and the step it fell into", attributesCard()) : null,
-  Object.keys(data.logs).length ? section("logs", "Logs", "lines that warn, or name this test's calls, rooms and jobs", logsCard()) : null,
+  Object.keys(data.logs).length ? section("logs", "Logs", "lines that warn, or name this test's calls, rooms and jobs; click one for its place on the timeline", logsCard()) : null,
   section("run", "Run it again", "", runCard())), detail);
 app.append(el("div", { class: "top" }, el("span", { class: `badge ${test.outcome}` }, test.outcome), nav, el("span", { class: "right row" }, el("button", { type: "button", id: "keys", title: "Keys (?)", on: { click: () => help.showModal() } }, "?"), themeButton())), frame, help);
 applyFilters();

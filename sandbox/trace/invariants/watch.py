@@ -21,21 +21,27 @@ __all__ = ["Watch"]
 
 _ACTIVE = re.compile(r"(?m)^livekit_sip_calls_active\{([^}]*)\} (\S+)$")
 
-#: The calls that earlier tests left behind, by the service's metrics and the direction: the test
-#: that left one is told so, those after it are not.
-_LEFT: dict[str, dict[str, float]] = {}
-
 
 class Watch:
     """The invariants of one test, from now on."""
 
-    def __init__(self, endpoints: Endpoints, timeline: Timeline) -> None:
+    def __init__(
+        self, endpoints: Endpoints, timeline: Timeline, calls_left: dict[str, float]
+    ) -> None:
+        """Begin to watch.
+
+        Args:
+            endpoints: of the stack.
+            timeline: of the stack.
+            calls_left: by direction, what earlier tests left of calls at this stack's SIP service
+                (`Stack.calls_left`): the test that left one is told so, those after it are not.
+        """
         self._endpoints = endpoints
         self._timeline = timeline
         self._mark = timeline.mark()
         self._own = endpoints.engine != "attach"
         self._logs = LogTail(endpoints.run_dir)
-        self._left = _LEFT.setdefault(endpoints.sip_metrics_url, {})
+        self._left = calls_left
 
     def moved(self, endpoints: Endpoints) -> None:
         """Ask the SIP service there from now on."""

@@ -427,6 +427,9 @@ async def test_q20_where_does_the_entrypoint_see_the_metadata_of_the_room(
     await agent.event("job.participant", room_metadata="of the room")
 
 
+@pytest.mark.sandbox_allow(
+    "log-line", reason="the phone falls silent: livekit-sip warns of it", match="media-timeout"
+)
 async def test_q21_how_long_does_a_phone_that_crashed_stay(sandbox: Sandbox, wire: Wire) -> None:
     """Until the media timeout: 15 seconds after its last RTP packet, unless the trunk or the rule
     says otherwise (here: one second). LiveKit then hangs up, and the participant leaves.

@@ -18,6 +18,9 @@ def quick() -> api.SIPMediaConfig:
     return api.SIPMediaConfig(media_timeout=duration(1))
 
 
+@pytest.mark.sandbox_allow(
+    "log-line", reason="the phone falls silent: livekit-sip warns of it", match="media-timeout"
+)
 async def test_a_phone_that_stops_its_rtp_is_hung_up_on(sandbox: Sandbox, wire: Wire) -> None:
     """After the trunk's media_timeout without RTP from the phone: BYE, hangup, CLIENT_INITIATED.
 
@@ -35,6 +38,9 @@ async def test_a_phone_that_stops_its_rtp_is_hung_up_on(sandbox: Sandbox, wire: 
     assert gone.attributes["sip.callStatus"] == "hangup"
 
 
+@pytest.mark.sandbox_allow(
+    "log-line", reason="the phone falls silent: livekit-sip warns of it", match="media-timeout"
+)
 async def test_the_media_timeout_of_the_rule_counts_as_well(sandbox: Sandbox, wire: Wire) -> None:
     """media_timeout of the dispatch rule ends the call as the trunk's does. (S-MED-16)"""
     number = await sandbox.inbound(rule={"media": quick()})

@@ -131,6 +131,9 @@ async def test_a_plain_offer_where_encryption_is_required_counts_as_such(
     await counts(sandbox, before, {"calls_terminated,dir=in,reason=no-common-crypto": 1})
 
 
+@pytest.mark.sandbox_allow(
+    "log-line", reason="the phone falls silent: livekit-sip warns of it", match="media-timeout"
+)
 async def test_a_phone_that_went_silent_counts_as_media_timeout(
     sandbox: Sandbox, wire: Wire
 ) -> None:

@@ -38,6 +38,19 @@ def test_what_died_is_the_cause(event: Event, what: str) -> None:
     assert cause.fix
 
 
+def test_a_worker_that_the_test_killed_died_of_the_test() -> None:
+    fault = Event(source="fault", name="fault.begins", at=1.9,
+                  data={"text": "the worker of a is killed (SIGKILL)", "agent": "a"})  # fmt: skip
+    cause = likely_cause([JOINED, *good_call(), fault, _agent("worker.exited", code=-9)])
+    assert cause is not None
+    assert cause.what.startswith("the test did it: the worker of a is killed")
+    assert cause.lines()[2].startswith("fault  the worker of a is killed (SIGKILL) (the test did")
+    other = likely_cause([JOINED, *good_call(), fault, _agent("host.died", code=-9)])
+    assert other is not None
+    assert "died in mid-test" in other.what
+    assert other.seen[0].startswith("fault  ")
+
+
 def test_a_worker_that_ended_in_peace_is_no_cause() -> None:
     heard = phone(1.1, "rtp.first_received")
     assert likely_cause([JOINED, *good_call(), heard, _agent("worker.exited", code=0)]) is None

@@ -145,7 +145,23 @@ def test_an_allowed_line_is_that_of_its_log_and_service() -> None:
     assert any(entry.covers(known, "stand-in") for entry in allowed_lines())
     elsewhere = LogLine("sip", "WARN", known.text, "")
     assert not any(entry.covers(elsewhere, "stand-in") for entry in allowed_lines())
-    assert any(entry.covers(elsewhere, "livekit-sip") for entry in allowed_lines())
+    theirs = LogLine("sip", "WARN", "Failed to ping without candidate pairs. Not yet.", "")
+    assert any(entry.covers(theirs, "livekit-sip") for entry in allowed_lines())
+    assert not any(entry.covers(theirs, "stand-in") for entry in allowed_lines())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Closing inbound call with error reason=media-timeout",
+        "Cannot publish track error=track is too loud",
+        "Cannot create LiveKit participant error=unauthorized: invalid token",
+        "Cannot start media error=failed to listen on udp port",
+    ],
+)
+def test_what_the_real_livekit_sip_complains_of_in_earnest_is_not_allowed(text: str) -> None:
+    line = LogLine("sip", "WARN", text, "")
+    assert not any(entry.covers(line, "livekit-sip") for entry in allowed_lines())
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,9 @@ def page(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Page]:
     told = [
         *events(),
         write_capture(tmp_path / "phone", missing=range(20, 35)),
+        Event(source="fault", name="fault.begins", at=T0 + 1.2, data={"text": "no RTP"}),
+        Event(source="fault", name="fault.ends", at=T0 + 1.4, data={"text": "no RTP"}),
+        Event(source="test", name="test.failed", at=T0 + 2.15, data={"text": "expected a 486"}),
         sip(1.5, "sip.received", "SIP/2.0 486 Busy here", "9 INVITE", call="l2.1"),
         Event(source="test", name="test.ended", at=T0 + 2.2),
         Event(source="api", name="api.request", at=T0 + 2.3, data={"method": "SIP/DeleteSIPTrunk"}),
@@ -178,7 +181,13 @@ def test_a_step_is_opened_by_the_keyboard_too(page: Page) -> None:
 
 def test_the_timeline_filters_by_source_call_kind_and_text(page: Page) -> None:
     total = len(page.all(".ev"))
+    # Lines of a log that only debug are there, and shown when they are asked for.
+    assert page.one("#shown").text == f"{total - 1} of {total} events"
+    page.click("#debug-too")
     assert page.one("#shown").text == f"{total} events"
+    page.click("#logs-too")
+    assert page.one("#shown").text == f"{total - 2} of {total} events"
+    page.click("#logs-too")
     page.click("#source-phone")
     assert "phone" not in page.shown(".ev .s")
     page.click("#source-phone")
@@ -189,7 +198,7 @@ def test_the_timeline_filters_by_source_call_kind_and_text(page: Page) -> None:
     assert len(page.shown(".ev")) == total - 1
     page.click("#late")
     page.click("#call-pick option[value='l2.1']")
-    assert len(page.shown(".ev")) == 1
+    assert page.shown(".ev .n") == ["sip.received"]
     page.click("#call-pick option[value='']")
     page.one("#filter").send_keys("dtmf")
     assert page.shown(".ev .n") == ["dtmf.sent"]
@@ -291,9 +300,33 @@ def test_logs_have_a_tab_each_and_a_filter(page: Page) -> None:
     assert list(tabs) == ["agent", "sip"]
     page.click("#logs [data-name=sip]")
     assert len(page.all(".log div")) == 2
+    assert "callID=SCL_abc" in page.one(".log .warn").text
     assert page.one(".log .warn").text.startswith("+0.500")
     page.one("#log-filter").send_keys("fine")
     assert len(page.all(".log div")) == 1
+
+
+def test_a_log_line_is_a_row_of_its_call_and_is_found_from_the_logs(page: Page) -> None:
+    page.click("#call-pick option[value='l1.1']")
+    rows = [row for row in page.all(".ev.logev") if row.is_displayed()]
+    assert [row.find_element(By.CSS_SELECTOR, ".s").text for row in rows] == ["sip"]
+    assert "late" in rows[0].text
+    assert "badev" in str(rows[0].get_attribute("class"))
+    page.click("#call-pick option[value='l2.1']")
+    assert not [row for row in page.all(".ev.logev") if row.is_displayed()]
+    page.click("#call-pick option[value='']")
+    page.click("#logs [data-name=sip]")
+    page.click(".log .warn")
+    assert page.chosen() == "log.warn"
+    assert "SCL_abc" in page.one("#detail .hdrs").text
+
+
+def test_a_fault_and_the_failure_are_rows_and_steps_of_the_ladder(page: Page) -> None:
+    assert page.shown(".ev.faultev .x") == ["no RTP", "no RTP", "expected a 486"]
+    labels = page.shown(".ladder .fault .label, .ladder .failed .label")
+    assert labels[:3] == ["fault: no RTP", "fault over: no RTP", "failed: expected a 486"]
+    page.click("#source-fault")
+    assert page.shown(".ev.faultev .x") == ["expected a 486"]
 
 
 def test_the_command_is_there_to_be_copied(page: Page) -> None:

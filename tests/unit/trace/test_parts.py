@@ -15,10 +15,10 @@ import pytest
 from sandbox.timeline import Event
 from sandbox.trace.attributes import attribute_changes
 from sandbox.trace.joined import sip_message
-from sandbox.trace.logs import log_lines, log_sizes
+from sandbox.trace.logs import log_events, log_lines, log_sizes
 from sandbox.trace.packets import read_packets
 from sandbox.trace.pcap import Frame, call_frames, pcapng
-from sandbox.trace.quality import gap_events, rtp_quality
+from sandbox.trace.quality import rtp_events, rtp_quality
 from sandbox.trace.sdp import sdp_marks
 from sandbox.trace.sound import read_mono, sound_data, to_mulaw
 
@@ -73,10 +73,25 @@ def test_quality_counts_losses_and_pauses_in_their_half_second(tmp_path: Path) -
     assert received["lost"] == [0, 15, 0, 0]
     assert received["pause_ms"][1] == pytest.approx(320, abs=1)
     assert max(sent["jitter_ms"]) < 1
-    (gap,) = [e for e in gap_events(packets, "l1.1") if e.name == "rtp.gap"]
+    told = rtp_events(packets, "l1.1")
+    (gap,) = [e for e in told if e.name == "rtp.gap"]
+    (lost,) = [e for e in told if e.name == "rtp.lost"]
+    assert lost.data == {"direction": "received", "packets": 15}
+    assert lost.at == pytest.approx(T0 + 0.73 + 1.0)
     assert gap.data == {"direction": "received", "seconds": pytest.approx(0.32, abs=0.001)}
-    stopped = [e.data["direction"] for e in gap_events(packets, "l1.1") if e.name == "rtp.stopped"]
-    assert sorted(stopped) == ["received", "sent"]
+    stopped = {e.data["direction"]: e.data for e in told if e.name == "rtp.stopped"}
+    assert (stopped["sent"]["packets"], stopped["sent"]["lost"]) == (100, 0)
+    assert (stopped["received"]["packets"], stopped["received"]["lost"]) == (85, 15)
+    assert stopped["received"]["longest_pause_ms"] == pytest.approx(320, abs=1)
+
+
+def test_a_long_call_has_statistics_every_five_seconds(tmp_path: Path) -> None:
+    event = write_capture(tmp_path, seconds=12, missing=range(300, 310))
+    packets = list(read_packets(Path(event.data["packets"])))
+    told = [e for e in rtp_events(packets, "l1.1") if e.name == "rtp.stats"]
+    rows = [(e.data["direction"], e.data["packets"], e.data["lost"]) for e in told]
+    assert rows == [("sent", 250, 0), ("sent", 250, 0), ("received", 250, 0), ("received", 240, 10)]
+    assert [round(e.at - T0 - 0.73, 3) for e in told] == [5.0, 10.0, 5.0, 10.0]
 
 
 def test_no_packets_have_no_quality() -> None:
@@ -145,7 +160,9 @@ def test_logs_are_those_of_the_test_that_warn_or_name_its_calls(tmp_path: Path) 
     text.write_text("2023-11-14T22:13:20.5Z INFO fine\n2023-11-14T22:13:21Z WARNING too hot\n")
     (tmp_path / "agent.log").write_text("Traceback (most recent call last):\n")
     found = log_lines(tmp_path, sizes, {"room-1", "SCL_abc"})
-    assert [line["text"] for line in found["livekit-server"]] == ["about room-1  room=room-1", "hm"]
+    assert [line["text"] for line in found["livekit-server"]] == ["about room-1", "hm"]
+    assert found["livekit-server"][0]["fields"] == {"room": "room-1"}
+    assert [line["names"] for line in found["livekit-server"]] == [["room-1"], []]
     assert found["livekit-server"][0]["at"] == 1700000000.5
     assert found["sip"][0]["at"] == pytest.approx(1700000000.123456)
     assert [(line["level"], line["at"]) for line in found["other"]] == [("warning", 1700000001.0)]
@@ -156,6 +173,49 @@ def test_logs_are_those_of_the_test_that_warn_or_name_its_calls(tmp_path: Path) 
 def test_a_log_that_was_started_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
     (tmp_path / "sip.log").write_text('{"level":"warn","msg":"x"}\n')
     assert log_lines(tmp_path, {"sip.log": 10_000}, [])["sip"][0]["text"] == "x"
+
+
+def test_a_name_is_no_part_of_a_longer_one(tmp_path: Path) -> None:
+    lines = ['{"level":"info","room":"room-10"}', '{"level":"info","room":"room-1-a"}',
+             '{"level":"info","msg":"in room-1."}', "sip_+1555 has left",
+             "2026-01-01 00:00:00 INFO sip_+15551 has left"]  # fmt: skip
+    (tmp_path / "sip.log").write_text("\n".join(lines))
+    found = log_lines(tmp_path, {}, {"room-1", "sip_+1555"})
+    assert [line["names"] for line in found["sip"]] == [["room-1"], ["sip_+1555"]]
+
+
+def test_of_too_many_lines_those_that_warn_are_kept(tmp_path: Path) -> None:
+    lines = ['{"level":"error","ts":1,"msg":"first"}']
+    lines += [f'{{"level":"debug","ts":2,"msg":"d{n}","room":"room-1"}}' for n in range(500)]
+    lines += [f'{{"level":"info","ts":3,"msg":"i{n}","room":"room-1"}}' for n in range(300)]
+    (tmp_path / "sip.log").write_text("\n".join(lines))
+    found = log_lines(tmp_path, {}, {"room-1"})["sip"]
+    assert found[0]["text"] == "… 401 more lines about this test in sip.log"
+    kept = [line["text"] for line in found[1:]]
+    assert kept == ["first", *(f"d{n}" for n in range(401, 500)), *(f"i{n}" for n in range(300))]
+
+
+def test_a_long_line_is_still_json_and_its_fields_are_cut(tmp_path: Path) -> None:
+    line = {"level": "warn", "ts": 5, "msg": "x", "offer": {"sdp": "v=0 " * 1000}, "n": 3}
+    (tmp_path / "livekit-server.log").write_text(json.dumps(line))
+    (found,) = log_lines(tmp_path, {}, [])["livekit-server"]
+    assert (found["text"], found["fields"]["n"]) == ("x", 3)
+    assert len(found["fields"]["offer"]) == 300
+
+
+def test_the_lines_with_a_time_are_events_of_whose_log_it_is(tmp_path: Path) -> None:
+    (tmp_path / "livekit-server.log").write_text('{"level":"info","ts":5,"msg":"a","r":"room-1"}\n')
+    (tmp_path / "sip-2.log").write_text('{"level":"warn","ts":6,"msg":"b"}\n{"level":"warn"}\n')
+    (tmp_path / "agent-desk-1.log").write_text(
+        '{"message": "c", "level": "WARNING", "timestamp": "1970-01-01T00:00:07+00:00"}\nplain\n'
+    )
+    logs = log_lines(tmp_path, {}, ["room-1"])
+    rows = {e.at: (e.source, e.name, e.data["log"], e.data["text"]) for _, e in log_events(logs)}
+    assert rows == {
+        5.0: ("server", "log.info", "livekit-server", "a"),
+        6.0: ("sip", "log.warn", "sip-2", "b"),
+        7.0: ("agent", "log.warn", "agent-desk-1", "c"),
+    }
 
 
 # --- attributes -------------------------------------------------------------------------------
@@ -253,13 +313,19 @@ def test_a_message_without_an_address_is_left_out() -> None:
 def test_everything_of_a_trace_is_json(tmp_path: Path) -> None:
     from sandbox.trace.record import write_trace
 
-    from .story import TEST, VERDICT, endpoints
+    from .story import TEST, VERDICT, endpoints, logs_of
 
     told = [*events(), write_capture(tmp_path / "phone")]
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "sip.log").write_text(
+        '{"level":"info","ts":1700000000.5,"msg":"x","callID":"SCL_abc"}\n'
+        '{"level":"error","ts":1700000000.6,"msg":"y"}\n{"level":"error","msg":"when?"}\n'
+    )
     folder = tmp_path / "trace"
     trace = write_trace(
-        folder, test=TEST, verdict=VERDICT, events=told, endpoints=endpoints(tmp_path / "run"),
-        logs={},
+        folder, test=TEST, verdict=VERDICT, events=told, endpoints=endpoints(run),
+        logs=logs_of(run, told),
     )  # fmt: skip
     assert json.loads((folder / "trace.json").read_text())["calls"][0]["scl"] == "SCL_abc"
     (call,) = trace["calls"]
@@ -268,3 +334,9 @@ def test_everything_of_a_trace_is_json(tmp_path: Path) -> None:
     assert trace["run"]["command"].startswith("pytest tests/test_x.py::test_x ")
     heard = next(e for e in trace["events"] if e["name"] == "speech.heard")
     assert heard["calls"] == ["l1.1"]
+    # A line with a time is a row, and joined to its call; one without stays in its log.
+    row, other, last = trace["logs"]["sip"]
+    assert trace["events"][row["event"]]["data"]["text"] == "x"
+    assert trace["events"][row["event"]]["calls"] == ["l1.1"]
+    assert trace["events"][other["event"]]["calls"] == []
+    assert last["text"] == "when?"
