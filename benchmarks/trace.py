@@ -141,7 +141,7 @@ def cost(suite: list[str], rounds: int) -> None:
 
 
 def opened(page: Path) -> str:
-    """How long Chromium takes until the page is shown, the best and the median of five."""
+    """How long Chromium takes until the page is shown, the best and the median of five; its CPU."""
     if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
         return "no chromium"
     from selenium import webdriver
@@ -154,22 +154,26 @@ def opened(page: Path) -> str:
     service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
     driver = webdriver.Chrome(options=options, service=service)
     try:
-        times = []
+        times, cpus = [], []
+        driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
         for _ in range(5):
             driver.get("about:blank")
             driver.get(page.as_uri())
             times.append(float(driver.execute_script(
                 "return performance.getEntriesByType('navigation')[0].loadEventEnd"
             )) / 1000)  # fmt: skip
+            told = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+            cpus.append(next(m["value"] for m in told if m["name"] == "TaskDuration"))
     finally:
         driver.quit()
-    return f"{min(times):.2f} / {statistics.median(times):.2f} s"
+    cpu = statistics.median(cpus)
+    return f"{min(times):.2f} / {statistics.median(times):.2f} s, CPU {cpu:.2f} s"
 
 
 def report(seconds: int) -> None:
     """Size and opening time of the report of a call of `seconds`, for two codecs."""
     table = Table(title=f"Report of a call of {seconds} s")
-    for title in ("codec", "report.html MB", "folder MB", "opens (best / median)"):
+    for title in ("codec", "report.html MB", "folder MB", "opens (best / median), CPU"):
         table.add_column(title, justify="right")
     for codec in ("PCMU", "G722"):
         with tempfile.TemporaryDirectory() as temporary:

@@ -3,6 +3,9 @@ const { test, verdict, run, calls, events } = data;
 const origin = events.length ? Math.min(test.started, events[0].at) : test.started;
 const rel = (at) => (at - origin >= 0 ? "+" : "") + (at - origin).toFixed(3);
 const SOURCES = ["test", "fault", "api", "phone", "sip", "server", "webhook", "room", "agent", "stack"];
+// Those two speak through their logs alone.
+const LABELS = { sip: "sip log", server: "server log" };
+const labelOf = (source) => LABELS[source] || source;
 const sourceOf = (e) => SOURCES.includes(e.source) ? e.source : "stack";
 const isLog = (e) => e.name.startsWith("log.");
 const isDebug = (e) => e.name === "log.debug";
@@ -165,7 +168,7 @@ function fillTimeline() {
   events.forEach((e, index) => {
     const row = el("button", { type: "button", role: "option", tabindex: "-1", "data-event": index,
       class: `ev${e.name === "test.step" ? " testev" : ""}${e.source === "fault" || e.name === "test.failed" ? " faultev" : ""}${isLog(e) ? " logev" : ""}${isLate(index) ? " late" : ""}${isBad(e) ? " badev" : ""}`, style: { "--c": `var(--${sourceOf(e)}, var(--dim))` } },
-      el("span", { class: "t" }, rel(e.at)), el("span", { class: "s" }, e.source), el("span", { class: "n" }, e.name), el("span", { class: "x" }, describe(e)));
+      el("span", { class: "t" }, rel(e.at)), el("span", { class: "s" }, labelOf(e.source)), el("span", { class: "n" }, e.name), el("span", { class: "x" }, describe(e)));
     rows.push(row);
   });
   list.append(...rows);
@@ -191,7 +194,7 @@ function chip(id, label, pressed, count, colourName, toggle) {
 }
 function timelineCard() {
   const chips = SOURCES.map((s) => [s, events.filter((e) => sourceOf(e) === s).length]).filter(([, n]) => n)
-    .map(([s, n]) => chip(`source-${s}`, s, true, n, `--${s}`, (on) => on ? state.sources.add(s) : state.sources.delete(s)));
+    .map(([s, n]) => chip(`source-${s}`, labelOf(s), true, n, `--${s}`, (on) => on ? state.sources.add(s) : state.sources.delete(s)));
   const sip = chip("sip-only", "SIP only", false, null, null, (on) => { state.sipOnly = on; });
   const late = events.some((e, i) => isLate(i)) ? chip("late", "clean-up", true, events.length - 1 - endAt, null, (on) => { state.late = on; }) : null;
   const counted = (test) => events.filter(test).length;
@@ -223,7 +226,7 @@ function drawStrip() {
   g.font = "10px system-ui, sans-serif"; g.textBaseline = "middle";
   lanes.forEach((s, i) => {
     const y = 4 + lane * (i + .5);
-    g.fillStyle = colour("--faint"); g.textAlign = "right"; g.fillText(s, 60, y);
+    g.fillStyle = colour("--faint"); g.textAlign = "right"; g.fillText(labelOf(s), 62, y);
     g.fillStyle = colour("--line-soft"); g.fillRect(70, y, width - 84, 1);
   });
   events.forEach((e, i) => {
@@ -252,6 +255,7 @@ function wavOf(sound) {  // mu-law (ITU-T G.711) to a 16-bit WAV, which every br
   return URL.createObjectURL(new Blob([view], { type: "audio/wav" }));
 }
 const WORDS = { received: ["speech.heard", "speech.exact", "speech.garbled"], sent: ["speech.says"] };
+const ROLES = { received: "assistant", sent: "user" };
 const drawings = [];
 function trackOf(call, direction) {
   const sound = call.audio[direction];
@@ -276,7 +280,10 @@ function trackOf(call, direction) {
   box.addEventListener("click", (e) => { const r = box.getBoundingClientRect(); go(sound.seconds * (e.clientX - r.left) / r.width); });
   drawings.push(() => drawWave(wave, sound), () => drawSpectrum(spectrum, sound));
   const said = events.filter((e) => e.source === "phone" && WORDS[direction].includes(e.name) && e.calls.includes(call.id));
-  const words = said.length ? el("div", { class: "words" }, said.map((e) => el("span", { title: String(e.data.text || ""), style: { left: `${Math.max(0, Math.min(96, 100 * ((e.data.began || e.data.started || e.at) - call.audio_at) / sound.seconds))}%` } }, String(e.data.text || "")))) : null;
+  // Where the test did not listen for words itself, those of the agent's history: told when they end.
+  const theirs = said.length ? [] : events.filter((e) => e.name === "session.message" && e.data.role === ROLES[direction] && e.calls.includes(call.id));
+  const words = theirs.length ? el("div", { class: "words theirs" }, theirs.map((e) => el("span", { title: `By the agent's account, ended by ${rel(e.at)} s: ${e.data.text}`, style: { right: `${Math.max(0, Math.min(96, 100 - 100 * (e.at - call.audio_at) / sound.seconds))}%` } }, String(e.data.text || ""))))
+    : said.length ? el("div", { class: "words" }, said.map((e) => el("span", { title: String(e.data.text || ""), style: { left: `${Math.max(0, Math.min(96, 100 * ((e.data.began || e.data.started || e.at) - call.audio_at) / sound.seconds))}%` } }, String(e.data.text || "")))) : null;
   const file = call.files[direction];
   return el("div", { class: "track" }, el("div", { class: "row" }, play, el("b", {}, title), el("span", { class: "dim" }, `${sound.rate / 1000} kHz`), seek, clock, file ? el("a", { href: file }, "WAV") : null, audio), words, box);
 }

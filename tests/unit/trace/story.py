@@ -89,6 +89,8 @@ def events() -> list[Event]:
         Event(source="test", name="test.step", at=T0 + 0.9, data={"text": "press 1"}),
         phone(1.0, "dtmf.sent", digit="1", method="rfc4733"),
         agent(1.01, "job.attributes", identity="sip_+15550001111", changed={"order.id": "43"}),
+        agent(1.05, "session.message", role="user", text="Good day"),
+        agent(1.07, "session.message", role="assistant", text="Hello there"),
         phone(1.1, "speech.heard", text="Hello there", started=T0 + 0.9),
         sip(2.0, "sip.sent", "BYE sip:+15550002222@127.0.0.1 SIP/2.0", "2 BYE"),
         sip(2.01, "sip.received", "SIP/2.0 200 OK", "2 BYE"),

@@ -259,6 +259,9 @@ def test_the_audio_plays_and_shows_its_words(page: Page) -> None:
         "Heard by the phone", "Said by the phone",
     ]  # fmt: skip
     assert page.one(".words span").text == "Hello there"
+    # What the phone said was not noted by the test; the agent's history has it.
+    assert page.one(".words.theirs span").text == "Good day"
+    assert len(page.all(".words span")) == 2
     page.click(".track .play")
     length = page.until(lambda: page.js("return document.querySelector('audio').duration || 0"))
     assert length == pytest.approx(1.2, abs=0.01)
@@ -309,7 +312,7 @@ def test_logs_have_a_tab_each_and_a_filter(page: Page) -> None:
 def test_a_log_line_is_a_row_of_its_call_and_is_found_from_the_logs(page: Page) -> None:
     page.click("#call-pick option[value='l1.1']")
     rows = [row for row in page.all(".ev.logev") if row.is_displayed()]
-    assert [row.find_element(By.CSS_SELECTOR, ".s").text for row in rows] == ["sip"]
+    assert [row.find_element(By.CSS_SELECTOR, ".s").text for row in rows] == ["sip log"]
     assert "late" in rows[0].text
     assert "badev" in str(rows[0].get_attribute("class"))
     page.click("#call-pick option[value='l2.1']")
