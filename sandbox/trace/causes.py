@@ -262,7 +262,8 @@ def _existing_room(case: _Case) -> Cause | None:
         ahead = [
             str(e.data["participant"].get("identity", ""))
             for e in case.in_room("webhook.participant_joined", room)
-            if e.at < call.messages[0].at
+            # The webhooks of a room come in order, though late at times.
+            if e.at < joined.at
         ]
         by = f"{ahead[0]} had joined it" if ahead else "it had been created"
         agents = ", ".join(sorted(repr(name) for name in names))
