@@ -46,7 +46,6 @@ class Watch:
     def moved(self, endpoints: Endpoints) -> None:
         """Ask the SIP service there from now on."""
         self._endpoints = endpoints
-        self._left = _LEFT.setdefault(endpoints.sip_metrics_url, {})
 
     def _facts(self, **known: Any) -> Facts:
         return Facts(self._timeline.since(self._mark), **known)
