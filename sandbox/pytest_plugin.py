@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +313,50 @@ async def sandbox(
         await artifacts.settle(request.node, failed=failed)
 
 
+#: Seconds that the clean-up on a stack of the test's own may take: its parts may be gone.
+_PATIENCE = 20.0
+
+
+@pytest.fixture
+def sandbox_scenario(
+    request: pytest.FixtureRequest,
+) -> Callable[[Stack], AbstractAsyncContextManager[Sandbox]]:
+    """What opens a scenario on a stack of the test's own.
+
+    `async with sandbox_scenario(stack) as box:` has its clean-up, its verdict and its report, as
+    `sandbox` has. The invariants are not judged: a stack of one's own is there to be broken.
+    """
+    artifacts = request.config.stash[_ARTIFACTS]
+    item = request.node
+
+    @asynccontextmanager
+    async def scenario(stack: Stack) -> AsyncIterator[Sandbox]:
+        ends, timeline = stack.endpoints, stack.timeline
+        async with (
+            api_client(ends.livekit_url, ends.api_key, ends.api_secret, timeline) as client,
+            await Phone.connect(
+                ends.phone_url, ends.phone_token, timeline, log_path=ends.run_dir / "phone.log"
+            ) as phone,
+        ):
+            phone.capture = artifacts.captures
+            artifacts.begin(item, timeline, ends)
+            host = AgentHost(ends, timeline)
+            box = item.stash[_SANDBOX] = Sandbox(stack, client, phone, host, item.name)
+            failed = True
+            try:
+                yield box
+                failed = item.stash.get(_FAILED, False)
+            finally:
+                try:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(box.close(), _PATIENCE)
+                finally:
+                    await host.stop()
+                    await artifacts.settle(item, failed=failed)
+
+    return scenario
+
+
 def _allowances(item: pytest.Item) -> list[Allowance]:
     return [allowance(*mark.args, **mark.kwargs) for mark in item.iter_markers("sandbox_allow")]
 
@@ -348,7 +394,7 @@ def assert_ladder(request: pytest.FixtureRequest) -> Callable[..., Awaitable[Non
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(name: str, obj: object) -> None:
-    """Run coroutine tests that ask for `sandbox` or `agent` on the session's loop.
+    """Run coroutine tests that ask for `sandbox`, `agent` and the like on the session's loop.
 
     The stack, its API client and its phone live on that loop. So a project needs no asyncio
     configuration of its own; a mark that it sets itself is left alone.
@@ -356,7 +402,7 @@ def pytest_pycollect_makeitem(name: str, obj: object) -> None:
     if not inspect.iscoroutinefunction(obj) or not name.startswith("test"):
         return
     marks = [mark.name for mark in getattr(obj, "pytestmark", [])]
-    wanted = {"sandbox", "agent", "sandbox_stack"}
+    wanted = {"sandbox", "agent", "sandbox_stack", "sandbox_scenario"}
     if "asyncio" not in marks and wanted & set(inspect.signature(obj).parameters):
         pytest.mark.asyncio(loop_scope="session")(obj)
 

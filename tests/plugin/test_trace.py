@@ -149,6 +149,36 @@ def test_wireshark_reads_the_call(project: pytest.Pytester) -> None:
     assert [m for m in methods if m] == ["INVITE", "ACK", "BYE"]
 
 
+def test_a_scenario_on_a_stack_of_its_own_has_its_report_with_its_faults(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        test_x="""
+        from sandbox import Stack, StackOptions, Timeline
+
+        async def test_own(sandbox_scenario, sandbox_output):
+            options = StackOptions(engine="native", run_dir=sandbox_output / "stack-own")
+            async with Stack(options, Timeline()) as stack, sandbox_scenario(stack) as box:
+                number = await box.inbound()
+                await number.room.join(tone=700)
+                call = await box.phone.dial(number)
+                await call.answered(within=10)
+                await stack.part("sip").stop(grace=1.0)
+                await call.hears_tone(123, within=1)
+        """
+    )
+    result = _run(project)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*sandbox: SIP ladder of call*", "*fault: sip was stopped*"])
+    trace = _trace(project, "test_own")
+    (call,) = trace["calls"]
+    assert call["scl"]
+    faults = [e["data"]["text"] for e in trace["events"] if e["source"] == "fault"]
+    assert faults == ["sip was stopped"]
+    assert "fault: sip was stopped" in [s["label"] for s in call["ladder"]]
+    assert any(e["source"] == "sip" and call["id"] in e["calls"] for e in trace["events"])
+
+
 def test_on_keeps_everybodys_and_off_nobodys(project: pytest.Pytester) -> None:
     _run(project, "--sandbox-trace=on", "-k", "test_passes").assert_outcomes(passed=1)
     trace = _trace(project, "test_passes")

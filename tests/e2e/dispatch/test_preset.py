@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from sandbox import Phone, Sandbox, Stack, StackOptions, Timeline
-from sandbox.agents.worker import AgentHost
-from sandbox.telephony.tracing import api_client
+from sandbox import Sandbox, Stack, StackOptions, Timeline
 from tests.e2e.conftest import assert_rings_in
 
 PRESETS = {
@@ -20,7 +19,9 @@ PRESETS = {
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def preset(
-    request: pytest.FixtureRequest, sandbox_stack: Stack, sandbox_output: Path
+    sandbox_stack: Stack,
+    sandbox_output: Path,
+    sandbox_scenario: Callable[[Stack], AbstractAsyncContextManager[Sandbox]],
 ) -> AsyncIterator[Sandbox]:
     """A scenario's view of a stack whose livekit-server has a preset, `gold`."""
     if sandbox_stack.why_fixed:
@@ -32,16 +33,8 @@ async def preset(
         name=name,
         server_config=PRESETS,
     )
-    timeline = Timeline()
-    async with Stack(options, timeline) as stack:
-        ends = stack.endpoints
-        async with (
-            api_client(ends.livekit_url, ends.api_key, ends.api_secret, timeline) as client,
-            await Phone.connect(ends.phone_url, ends.phone_token, timeline) as phone,
-        ):
-            box = Sandbox(stack, client, phone, AgentHost(ends, timeline), request.node.name)
-            yield box
-            await box.close()
+    async with Stack(options, Timeline()) as stack, sandbox_scenario(stack) as box:
+        yield box
 
 
 async def test_a_room_preset_of_the_server_is_applied(preset: Sandbox) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from sandbox import Phone, Sandbox, Stack, StackOptions, Timeline
-from sandbox.agents.worker import AgentHost
+from sandbox import Sandbox, Stack, StackOptions, Timeline
 from sandbox.stack.parts import Part
 from sandbox.stack.ports import is_free
-from sandbox.telephony.tracing import api_client
 from tests.e2e.wire import Wire
 
 
@@ -129,21 +126,15 @@ def side_rtp(side_stack: Stack) -> tuple[int, int]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def side(
-    request: pytest.FixtureRequest, side_stack: Stack, side_rtp: tuple[int, int]
+    side_stack: Stack,
+    side_rtp: tuple[int, int],
+    sandbox_scenario: Callable[[Stack], AbstractAsyncContextManager[Sandbox]],
 ) -> AsyncIterator[Side]:
     """The second stack, for one scenario."""
-    ends, timeline = side_stack.endpoints, side_stack.timeline
-    async with (
-        api_client(ends.livekit_url, ends.api_key, ends.api_secret, timeline) as client,
-        await Phone.connect(ends.phone_url, ends.phone_token, timeline) as phone,
-    ):
-        host = AgentHost(ends, timeline)
-        box = Sandbox(side_stack, client, phone, host, request.node.name)
-        side = Side(side_stack, box, await Wire(ends, timeline).open(), side_rtp)
+    async with sandbox_scenario(side_stack) as box:
+        wire = await Wire(side_stack.endpoints, side_stack.timeline).open()
+        side = Side(side_stack, box, wire, side_rtp)
         try:
             yield side
         finally:
             await side.close()
-            # A SIP service that was stopped leaves its participants for a while.
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(box.close(), 20)
