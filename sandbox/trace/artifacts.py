@@ -210,6 +210,7 @@ class Artifacts:
         )
         write_page(folder)
         facts["what"] = found.get("what", "")
+        facts["cause"] = found.get("cause", "")
         return folder
 
     # --- the run -----------------------------------------------------------------------------

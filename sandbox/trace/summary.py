@@ -26,7 +26,8 @@ def write_index(output: Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
 
     Args:
         output: the folder of the run, with the folders of its traces.
-        results: by node id: `outcome`, `seconds`, `engine`, `sip_service`, `what`, `folder`.
+        results: by node id: `outcome`, `seconds`, `engine`, `sip_service`, `what`, `cause` and
+            `folder`.
     """
     tests = []
     for name, facts in _ordered(results):
@@ -37,6 +38,7 @@ def write_index(output: Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
                 "outcome": facts["outcome"],
                 "seconds": facts["seconds"],
                 "what": str(facts.get("what", "")).split("\n", 1)[0],
+                "cause": str(facts.get("cause", "")),
                 "report": f"{Path(folder).name}/report.html" if folder else "",
             }
         )

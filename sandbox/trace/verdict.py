@@ -74,8 +74,8 @@ def verdict(
         "where": _where(error, path),
         "phase": phase,
         "seen": list(known.seen) if known else [],
-        # What shows the cause: the first word of a line says what it is.
-        "evidence": list(found.seen) if found is not None else [],
+        # What shows the cause, where `why` does not say it: a line's first word is what it is.
+        "evidence": [line for line in found.seen if line not in why] if found is not None else [],
         # What `explain` found out of trunks and rules is surer than an error's guess.
         "cause": said.get("why") or (known.cause if known else ""),
         "fix": said.get("fix") or (known.remedy if known else ""),

@@ -3,9 +3,9 @@ const tests = data.tests;
 const failed = tests.filter((t) => t.outcome === "failed").length;
 const body = el("tbody");
 for (const test of tests) {
-  body.append(el("tr", { "data-text": `${test.name} ${test.what} ${test.outcome}`.toLowerCase(), "data-outcome": test.outcome },
+  body.append(el("tr", { "data-text": `${test.name} ${test.what} ${test.cause} ${test.outcome}`.toLowerCase(), "data-outcome": test.outcome },
     el("td", {}, el("span", { class: `badge ${test.outcome}` }, test.outcome)),
-    el("td", {}, test.report ? el("a", { href: test.report }, test.name) : test.name, test.what ? el("div", { class: "why" }, test.what) : null),
+    el("td", {}, test.report ? el("a", { href: test.report }, test.name) : test.name, test.what ? el("div", { class: "why" }, test.what) : null, test.cause ? el("div", { class: "why" }, el("b", {}, "likely cause  "), test.cause) : null),
     el("td", { class: "num" }, seconds(test.seconds))));
 }
 const search = el("input", { type: "search", id: "filter", placeholder: "Filter  ( / )", "aria-label": "Filter the tests" });

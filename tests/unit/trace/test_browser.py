@@ -407,12 +407,13 @@ def test_the_index_filters_and_leads_to_the_reports(
     facts = {"seconds": 1.0, "engine": "native", "sip_service": "stand-in"}
     results = {
         "t.py::test_good": {**facts, "outcome": "passed"},
-        "t.py::test_bad": {**facts, "outcome": "failed", "what": _HOSTILE,
+        "t.py::test_bad": {**facts, "outcome": "failed", "what": _HOSTILE, "cause": "no rule",
                            "folder": str(tmp_path / "a")},
     }  # fmt: skip
     opened = Page(browser, write_index(tmp_path, results))
     assert opened.one("h1").text == "1 of 2 failed"
     assert "test_bad" in opened.all("tbody tr")[0].text
+    assert "likely cause  no rule" in opened.all("tbody tr")[0].get_attribute("textContent")  # type: ignore[operator]
     opened.click("#only-failed")
     assert len(opened.shown("tbody tr")) == 1
     opened.click("#only-failed")
