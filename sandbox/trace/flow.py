@@ -30,7 +30,8 @@ class Step:
         source: the column it comes from.
         target: the column it goes to; the same for a note.
         label: what it was.
-        kind: `sip`, `media`, `room`, `api`, `job`, `step`, `failed` or `fault`; how it is drawn.
+        kind: `sip`, `media`, `room`, `api`, `job`, `log`, `step`, `failed` or `fault`; how it is
+            drawn.
         index: of its event in the list that the ladder was made from.
     """
 
@@ -135,12 +136,20 @@ _EVERYWHERE = ("test.step", "test.failed", "test.ended", "fault.begins", "fault.
 BANDS = ("step", "failed", "fault")
 
 
+#: Log lines that are steps, and the columns of those that wrote them.
+_ERRORS = ("log.error", "log.dpanic", "log.panic", "log.fatal", "log.critical")
+_WRITERS = {"sip": SIP, "server": SERVER, "agent": AGENT}
+
+
 def _step(event: Event, index: int, kinds: Mapping[str, int]) -> Step | None:
     if event.source == "webhook":
         found = _webhook(event, kinds)
         kind = "room"
     elif event.source == "api":
         found, kind = _api(event), "api"
+    elif event.name in _ERRORS and event.source in _WRITERS:
+        column = _WRITERS[event.source]
+        found, kind = (column, column, f"error: {event.data.get('text', '')}"), "log"
     elif event.name.startswith("speech.") and event.source != "phone":
         return None
     elif event.name in _PLAIN:

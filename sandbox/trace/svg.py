@@ -22,7 +22,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .column { font-weight: 600 } .time { font: 11px ui-monospace, monospace; fill: #6e7781 }
 .life { stroke: #d0d7de } .arrow { stroke: #57606a; fill: none } .head { fill: #57606a }
 .sip .arrow { stroke: #0969da } .sip .head { fill: #0969da }
-.bad .arrow { stroke: #cf222e } .bad .head { fill: #cf222e } .bad text.label { fill: #cf222e }
+.bad .arrow { stroke: #cf222e } .bad .head, .bad .dot, .bad text.label { fill: #cf222e }
 .back { fill: #ffffff } .dot { fill: #57606a } .band { fill: #ddf4ff }
 .failed .band, .fault .band { fill: #ffebe9 }
 """
@@ -77,7 +77,8 @@ def ladder_svg(
 
 
 def _draw(svg: Xml.Element, step: Step, y: int, seconds: float, columns: int) -> None:
-    bad = step.kind == "sip" and step.label[:1] in "456" and step.label[1:3].isdigit()
+    refusal = step.label[:1] in "456" and step.label[1:3].isdigit()
+    bad = step.kind == "log" or (step.kind == "sip" and refusal)
     group = _add(svg, "g", class_=f"step {step.kind}{' bad' if bad else ''}")
     group.set("data-event", str(step.index))
     width = _x(columns - 1) + _RIGHT

@@ -97,3 +97,28 @@ def test_svg_marks_a_refusal() -> None:
     told = [sip(0, "sip.received", "SIP/2.0 486 Busy here")]
     (call,) = join_calls(told)
     assert 'class="step sip bad"' in ladder_svg(flow(told, call))
+
+
+def test_an_error_in_a_log_is_a_step_of_the_call_that_it_names() -> None:
+    def line(level: str, name: str, source: str = "sip") -> Event:
+        data = {"text": "cannot publish", "level": level, "names": [name], "fields": {}}
+        return Event(source=source, name=f"log.{level}", at=T0 + 0.65, data=data)
+
+    told = [*events(), line("error", "SCL_abc"), line("warn", "SCL_abc"), line("error", "SCL_x")]
+    told.append(line("error", "room-1", "server"))
+    (call,) = join_calls(told)
+    steps = [step for step in flow(told, call) if step.kind == "log"]
+    assert [(s.source, s.target, s.label) for s in steps] == [
+        (1, 1, "error: cannot publish"), (2, 2, "error: cannot publish"),
+    ]  # fmt: skip
+    assert ladder_svg(steps).count('class="step log bad"') == 2
+
+
+def test_a_fault_is_drawn_across_every_call() -> None:
+    fault = Event(source="fault", name="fault.begins", at=T0 + 1, data={"text": "sip was stopped"})
+    told = [*events(), fault]
+    (call,) = join_calls(told)
+    steps = flow(told, call)
+    assert "fault: sip was stopped" in [s.label for s in steps if s.kind == "fault"]
+    assert any("!!! fault: sip was stopped !!!" in row for row in flow_text(steps))
+    assert "Note over P,A: fault: sip was stopped" in mermaid(steps)
