@@ -59,6 +59,7 @@ class NativeEngine(PartsEngine[Child]):
         # sources are edited meanwhile.
         self._sip = provision.sip_service()
         self._sip_ports: dict[str, _SipPorts] = {}
+        self._commands: dict[str, list[str | Path]] = {}
         provision.phone_python()
 
     async def _bring_up(self) -> Endpoints:
@@ -128,19 +129,39 @@ class NativeEngine(PartsEngine[Child]):
             )
             file = self._write(f"{name}.yaml", merged(_sip_config(ports, ends), changes))
             command = [self._sip.path, "--config", file]
+        self._commands[name] = command
+        child = await self._spawn(kind, name)
+        child.address = f"{_HOST}:{port}"
+        return child, ends
+
+    async def _spawn(self, kind: str, name: str) -> Child:
         assert self._reaper is not None
-        log = self._options.run_dir / f"{name}.log"
         child = await Child.start(
             name,
-            command,
-            log=log,
+            self._commands[name],
+            log=self._options.run_dir / f"{name}.log",
             reaper=self._reaper,
             stop_signal=stop_signal(kind),
             carries_audio=kind != "redis",
         )
-        child.address = f"{_HOST}:{port}"
         self._parts[name] = child
-        return child, ends
+        return child
+
+    async def restart(self, kind: str) -> Child:
+        """End the stack's own `redis` or `livekit-server` and start it anew, at the same ports.
+
+        Raises:
+            StackError: it did not come up, or the stack is down.
+        """
+        if self.endpoints is None:
+            raise StackError("the stack is down")
+        old = self.part(kind)
+        await old.stop(grace=1.0)
+        child = await self._spawn(kind, kind)
+        child.address = old.address
+        async with aiohttp.ClientSession() as session:
+            await self._await_ready(child, session, self.endpoints, kind)
+        return child
 
     def _server_config(self, port: int, udp_port: int, ends: Endpoints) -> dict[str, Any]:
         assert self._webhooks is not None

@@ -20,7 +20,8 @@ CALLER_HZ = 440.0
 
 _KEYS = "0123456789*#ABCD"
 _PCMU, _PCMA, _G722 = 0, 8, 9
-_FRAME = 160
+#: Samples of a millisecond, in the RTP clock of all codecs here.
+_CLOCK = 8
 
 
 def _table(alaw: bool) -> Samples:
@@ -80,6 +81,8 @@ class Media(asyncio.DatagramProtocol):
         tones: the tones heard, in Hz, in their order.
         loud_at: when something audible came first, on the monotonic clock.
         keys: the telephone-events that came.
+        pausing: whether it sends nothing for the time being, as a phone does that leaves silence
+            out (RFC 3551 section 4.1).
     """
 
     def __init__(self, event_type: int = 101) -> None:
@@ -94,6 +97,7 @@ class Media(asyncio.DatagramProtocol):
         self._sender: asyncio.Task[None] | None = None
         self._presses: list[tuple[str, int]] = []
         self.pressed = asyncio.Event()
+        self.pausing = False
 
     async def open(self, host: str) -> None:
         """Bind a free port of `host`."""
@@ -143,10 +147,10 @@ class Media(asyncio.DatagramProtocol):
 
     # --- out -------------------------------------------------------------------------------
 
-    def start(self, target: tuple[str, int], payload_type: int) -> None:
+    def start(self, target: tuple[str, int], payload_type: int, *, packet_ms: int = 20) -> None:
         """Send a tone to `target` (silence with G.722, which is not coded here)."""
         if self._sender is None:
-            self._sender = asyncio.create_task(self._send(target, payload_type))
+            self._sender = asyncio.create_task(self._send(target, payload_type, packet_ms))
 
     def stop(self) -> None:
         """Send no more."""
@@ -158,29 +162,33 @@ class Media(asyncio.DatagramProtocol):
         self.pressed.clear()
         self._presses.append((key, milliseconds))
 
-    async def _send(self, target: tuple[str, int], payload_type: int) -> None:
+    async def _send(self, target: tuple[str, int], payload_type: int, packet_ms: int) -> None:
         assert self._transport is not None
+        size = packet_ms * _CLOCK
         if payload_type in _DECODED:
-            tone = encode_g711(sine(CALLER_HZ, 1.0, rate=8000, level_dbov=-12), payload_type)
-            frames = [tone[i : i + _FRAME] for i in range(0, len(tone), _FRAME)]
+            # Whole packets of 10 to 60 ms and whole waves of the tone.
+            tone = encode_g711(sine(CALLER_HZ, 0.6, rate=8000, level_dbov=-12), payload_type)
+            frames = [tone[i : i + size] for i in range(0, len(tone), size)]
         else:
-            frames = [b"\xfa" * _FRAME]
+            frames = [b"\xfa" * size]
         source = secrets.randbits(32)
         sequence, stamp, tick = secrets.randbits(15), secrets.randbits(30), 0
         event: tuple[int, int, int] | None = None
         free = 0  # the tick from which the next key may begin: keys have a pause between them
+        paused = False
         began = time.monotonic()
         while True:
             kind, payload, packet_stamp = payload_type, frames[tick % len(frames)], stamp
-            copies, marker = 1, 0
+            copies, marker = (0, 0) if self.pausing else (1, 0x80 if paused else 0)
+            paused = self.pausing
             if event is None and self._presses and tick >= free:
                 key, length = self._presses.pop(0)
                 event = (_KEYS.index(key.upper()), stamp, length)
                 marker = 0x80
             if event is not None:
                 code, packet_stamp, length = event
-                duration = stamp - packet_stamp + _FRAME
-                last = duration >= length * 8
+                duration = stamp - packet_stamp + size
+                last = duration >= length * _CLOCK
                 kind, copies = self.event_type, 3 if last else 1
                 payload = struct.pack("!BBH", code, 10 | (0x80 if last else 0), duration)
                 if last:
@@ -194,8 +202,8 @@ class Media(asyncio.DatagramProtocol):
             if event is None and not self._presses:
                 self.pressed.set()
             tick += 1
-            stamp += _FRAME
-            await asyncio.sleep(max(0.0, began + tick * 0.02 - time.monotonic()))
+            stamp += size
+            await asyncio.sleep(max(0.0, began + tick * packet_ms / 1000 - time.monotonic()))
 
     def close(self) -> None:
         """Stop sending and give the port back."""

@@ -193,8 +193,12 @@ class Wire:
         )
         return self.messages[int(event.data["number"])]
 
-    async def event(self, name: str, *, within: float = 4.0, **data: Any) -> Event:
+    async def event(
+        self, name: str, *, within: float = 4.0, since: int | None = None, **data: Any
+    ) -> Event:
         """Wait for `wire.tone`, `wire.dtmf` or `wire.rtp`; a tone is right within 12 Hz.
+
+        What came already counts, from the mark `since` of the timeline on.
 
         Raises:
             DeadlineMissed: it did not come.
@@ -210,7 +214,7 @@ class Wire:
             hit,
             within=within,
             expected=f"{name} {data}",
-            since=self.mark,
+            since=self.mark if since is None else since,
             about=lambda e: e.source == "wire",
         )
 
@@ -479,11 +483,11 @@ class WireCall:
             self.speak(final)
         return self
 
-    def speak(self, message: Message) -> None:
+    def speak(self, message: Message, *, packet_ms: int = 20) -> None:
         """Send RTP to where the SDP of `message` says."""
         audio = sdp_audio(message.body)
         assert audio is not None, message.body
-        self.media.start((audio[0], audio[1]), audio[2][0])
+        self.media.start((audio[0], audio[1]), audio[2][0], packet_ms=packet_ms)
 
     async def acknowledge(self, final: Message) -> None:
         """Send the ACK of a final response."""

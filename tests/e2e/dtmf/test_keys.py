@@ -11,7 +11,7 @@ from livekit import api
 
 from sandbox import DeadlineMissed, Event, Peer, Sandbox
 from tests.e2e.conftest import PEER_TONE, Connect, Talk
-from tests.e2e.wire import Wire, WireCall
+from tests.e2e.wire import Wire, WireCall, media_line
 
 KEYS = "0123456789*#ABCD"
 
@@ -68,6 +68,20 @@ async def test_lost_and_repeated_packets_are_one_press(sandbox: Sandbox, wire: W
     press(call, [(10, 800, 5, False, False), (11, 800, 5, False, False), (12, 800, 5, False, True)])
     press(call, [(n, 4000, 6, n == 20, n > 21) for n in range(20, 25)])
     await peer.dtmf("56", of=call.identity)
+
+
+async def test_of_two_keys_with_one_timestamp_the_second_is_lost(
+    sandbox: Sandbox, wire: Wire
+) -> None:
+    """Two keys whose packets have the same RTP timestamp are taken for one: the second is lost.
+
+    (S-DTM-04, livekit/sip#796)
+    """
+    call, peer = await answered(sandbox, wire)
+    press(call, [(10, 800, 5, True, False), (11, 800, 5, False, True)])
+    press(call, [(12, 800, 6, True, False), (13, 800, 6, False, True)])
+    press(call, [(14, 4000, 7, True, False), (15, 4000, 7, False, True)])
+    await peer.dtmf("57", of=call.identity)
 
 
 async def test_a_key_is_told_when_it_goes_down(sandbox: Sandbox, wire: Wire) -> None:
@@ -137,6 +151,23 @@ async def test_without_telephone_event_no_digit_is_sent(sandbox: Sandbox, wire: 
     with pytest.raises(DeadlineMissed):
         await wire.event("wire.dtmf", digit="1", within=0.5)
     assert set(call.media.payload_types) == {0}
+
+
+async def test_telephone_event_at_48_khz_is_not_answered(sandbox: Sandbox, wire: Wire) -> None:
+    """An offer whose only telephone-event is at 48 kHz is answered without any, and keys that are
+    pressed all the same are not told.
+
+    (S-DTM-12)
+    """
+    lines = ["0 101", "a=rtpmap:0 PCMU/8000", "a=rtpmap:101 telephone-event/48000"]
+    call, peer = await answered(sandbox, wire, lines=lines)
+    assert call.answer is not None
+    assert media_line(call.answer) == "m=audio * RTP/AVP 0"
+    assert "telephone-event" not in call.answer.body
+    press(call, [(10, 800, 5, True, False), (11, 800, 5, False, True)])
+    call.speak(call.answer)
+    await peer.hears_tone(440, of=call.identity)
+    assert presses(sandbox, peer) == []
 
 
 async def test_who_may_not_publish_data_sends_no_digits(sandbox: Sandbox, connect: Connect) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -13,9 +16,14 @@ import pytest_asyncio
 import yaml
 
 from sandbox import Sandbox, Stack, StackOptions, Timeline
+from sandbox.stack.native import NativeEngine
 from sandbox.stack.parts import Part
 from sandbox.stack.ports import is_free
+from sandbox.stack.readiness import until
 from tests.e2e.wire import Wire
+
+#: What livekit-server logs when it is asked to end.
+_EXITING = "exit requested, shutting down"
 
 
 class Side:
@@ -36,6 +44,7 @@ class Side:
         self._stack = stack
         self._rtp = rtp
         self._others: list[Part] = []
+        self._channels: set[str] = set()
 
     def log(self, name: str = "sip") -> str:
         """The log of the SIP service, or of another part."""
@@ -74,6 +83,87 @@ class Side:
         self._others.append(part)
         return part
 
+    @property
+    def native(self) -> NativeEngine:
+        """The engine, where livekit-server and redis can crash and come back; else a skip."""
+        if not isinstance(self._stack.engine, NativeEngine):
+            pytest.skip("a part that comes back at its old address: native engine only")
+        return self._stack.engine
+
+    async def crash(self, part: str) -> None:
+        """Kill `livekit-server` or `redis`; it is started anew by `restart`, or at the end."""
+        child = self.native.part(part)
+        if part == "redis":
+            self._channels = await self._redis("PUBSUB CHANNELS")
+            # A redis that keeps its data: it reads at its start what it writes here.
+            await self._redis("SAVE")
+        await child.stop(number=signal.SIGKILL)
+
+    async def shut_down(self) -> None:
+        """Have livekit-server end: asked once it lets rooms go on, asked twice it does not."""
+        child, name = self.native.part("livekit-server"), "livekit-server"
+        asked = self.log(name).count(_EXITING)
+
+        async def heard() -> bool:
+            return self.log(name).count(_EXITING) > asked
+
+        await child.send_signal(signal.SIGINT)
+        assert await until(heard, within=5)
+        await child.send_signal(signal.SIGINT)
+        await asyncio.wait_for(asyncio.shield(child.exited), 10)
+
+    async def restart(self, part: str) -> None:
+        """Start `livekit-server` or `redis` anew, at the same ports.
+
+        redis is back when livekit-server and the SIP service listen to it as they did before.
+        """
+        await self._revive(part)
+        if part != "redis":
+            return
+
+        async def heard() -> bool:
+            return self._channels <= await self._redis("PUBSUB CHANNELS")
+
+        assert await until(heard, within=10), "not everybody came back to redis"
+
+    async def _revive(self, part: str) -> None:
+        await self.native.restart(part)
+        # The next stack in this folder is to begin without it.
+        self.sandbox.endpoints.run_dir.joinpath("dump.rdb").unlink(missing_ok=True)
+
+    async def _redis(self, command: str) -> set[str]:
+        """Ask redis; the texts of its answer."""
+        host, _, port = self._stack.endpoints.redis_address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(f"{command}\r\n".encode())
+            first = (await reader.readline()).decode().strip()
+            assert first[0] in "+*", first
+            if first[0] == "+":
+                return {first[1:]}
+            # An array (RESP): of each element its length, and it.
+            lines = [await reader.readline() for _ in range(2 * int(first[1:]))]
+            return {line.decode().strip() for line in lines[1::2]}
+        finally:
+            writer.close()
+
+    @contextlib.asynccontextmanager
+    async def frozen(self, part: str) -> AsyncIterator[None]:
+        """Stop the process of a part, and let it go on afterwards."""
+        process = self.native.part(part).process
+
+        async def stopped() -> bool:
+            tasks = Path(f"/proc/{process.pid}/task").glob("*/stat")
+            return all(task.read_text().rpartition(") ")[2][0] == "T" for task in tasks)
+
+        process.send_signal(signal.SIGSTOP)
+        try:
+            # Its threads stop one by one; until the last has, it may still answer.
+            assert await until(stopped, within=5)
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
     async def redis(self) -> str:
         """Start another redis; its address."""
         part = await self._stack.start_part("redis", "redis-2")
@@ -98,9 +188,12 @@ class Side:
         return f"{port}-{port + 1}"
 
     async def close(self) -> None:
-        """End what was started."""
+        """End what was started, and start anew what was ended of the stack."""
         await self.wire.close()
         await self.stop()
+        for part in ("redis", "livekit-server"):
+            if not self._stack.part(part).running:
+                await self._revive(part)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -10,7 +10,9 @@ from livekit import api
 
 from sandbox import Sandbox
 from sandbox.stack.readiness import until
+from tests.e2e.media.test_packets import share_heard
 from tests.e2e.ops.conftest import Side
+from tests.e2e.wire import Wire
 
 
 @pytest.mark.only_livekit_sip(reason="the stand-in's prompts are tones")
@@ -56,6 +58,18 @@ async def test_amr_wb_is_offered_first_where_it_is_switched_on(side: Side) -> No
     codecs = [line for line in call.offer.body.splitlines() if line.startswith("a=rtpmap")]
     assert codecs[0].endswith(" AMR-WB/16000")
     assert codecs[1].endswith(" G722/8000")
+
+
+@pytest.mark.only_livekit_sip(reason="the stand-in plays long packets whole")
+@pytest.mark.parametrize("packet_ms", [40, 60])
+async def test_long_packets_are_heard_with_gaps(
+    sandbox: Sandbox, wire: Wire, packet_ms: int
+) -> None:
+    """A phone that sends packets of 40 or 60 ms is heard with gaps: a quarter is silence.
+
+    (S-MED-09)
+    """
+    assert 0.4 < await share_heard(sandbox, wire, packet_ms) < 0.85
 
 
 @pytest.mark.only_livekit_sip(reason="the stand-in has no limit of its CPU")

@@ -36,6 +36,20 @@ async def test_a_phone_that_never_sends_rtp_is_hung_up_on(side: Side) -> None:
     await call.received("BYE", within=5)
 
 
+async def test_nobody_is_hurried_at_the_pin(side: Side) -> None:
+    """A caller who presses nothing at the prompt is not hung up on, as long as RTP comes; without
+    RTP the media timeout ends the call.
+
+    (S-PIN-05)
+    """
+    await side.start(media_timeout="1s", media_timeout_initial="1s")
+    call = await (await side.wire.invite(await side.sandbox.inbound(pin="12"))).answered()
+    with pytest.raises(DeadlineMissed):
+        await call.received("BYE", within=2.5)
+    call.media.stop()
+    await call.received("BYE", within=5)
+
+
 async def test_symmetric_rtp_answers_where_the_audio_comes_from(side: Side) -> None:
     """With symmetric_rtp the SDP's address does not matter once RTP came from another.
 

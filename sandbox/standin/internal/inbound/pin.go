@@ -87,7 +87,8 @@ func (c *inboundCall) withPIN(trunk string, desc *rpc.SIPCall, rule *rpc.Evaluat
 	c.inCall(answered)
 }
 
-// dispatchPIN evaluates the rules with the PIN; nil is a wrong PIN.
+// dispatchPIN evaluates the rules with the PIN; nil is a wrong PIN. ok is false
+// when the call is over: where livekit-server does not answer it ends at once.
 func (c *inboundCall) dispatchPIN(trunk string, desc *rpc.SIPCall, pin string) (*rpc.EvaluateSIPDispatchRulesResponse, bool) {
 	rule, err := c.evaluate(c.leg.Context(), trunk, desc, pin, pin == "")
 	select {
@@ -97,8 +98,9 @@ func (c *inboundCall) dispatchPIN(trunk string, desc *rpc.SIPCall, pin string) (
 	default:
 	}
 	if err != nil {
-		c.log.Info("pin not accepted", "err", err)
-		return nil, true
+		c.log.Warn("dispatch failed", "err", err)
+		c.leg.Close(call.End{Why: "dispatch-error", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, true)
+		return nil, false
 	}
 	if rule.Result != rpc.SIPDispatchResult_ACCEPT || rule.RoomName == "" {
 		return nil, true

@@ -2,14 +2,18 @@ package service
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
+	"net"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/rpc"
 	"github.com/livekit/psrpc"
@@ -30,6 +34,7 @@ type server struct {
 	rpc.IOInfoClient
 	mu   sync.Mutex
 	auth *rpc.GetSIPTrunkAuthenticationResponse
+	// rule decides; nil is a livekit-server that does not answer.
 	rule func(*rpc.EvaluateSIPDispatchRulesRequest) *rpc.EvaluateSIPDispatchRulesResponse
 }
 
@@ -42,7 +47,10 @@ func (s *server) GetSIPTrunkAuthentication(context.Context, *rpc.GetSIPTrunkAuth
 func (s *server) EvaluateSIPDispatchRules(_ context.Context, r *rpc.EvaluateSIPDispatchRulesRequest, _ ...psrpc.RequestOption) (*rpc.EvaluateSIPDispatchRulesResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rule(r), nil
+	if found := s.rule(r); found != nil {
+		return found, nil
+	}
+	return nil, psrpc.ErrNoResponse
 }
 
 // says is how livekit-server decides from now on.
@@ -320,6 +328,63 @@ func TestRefusals(t *testing.T) {
 	b.phone.Ask("INVITE", "d", "", 2, siptest.SDP, "Proxy-Authorization: garbage")
 	if res := b.phone.Response(401); res.Reason != "Bad credentials" {
 		t.Error(res.Reason)
+	}
+}
+
+// press sends a key as telephone-events to the port of an answer.
+func press(t *testing.T, answer *sip.Response, key byte, stamp uint32) {
+	t.Helper()
+	port := regexp.MustCompile(`m=audio (\d+)`).FindSubmatch(answer.Body())
+	if port == nil {
+		t.Fatal(answer.String())
+	}
+	conn, err := net.Dial("udp4", "127.0.0.1:"+string(port[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	packet := []byte{0x80, 0x80 | 101, 0, byte(stamp), 0, 0, 0, 0, 0, 0, 0, 7, key, 0x8a, 0, 160}
+	binary.BigEndian.PutUint32(packet[4:], stamp)
+	if _, err := conn.Write(packet); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPIN(t *testing.T) {
+	for name, c := range map[string]struct {
+		decide *rpc.EvaluateSIPDispatchRulesResponse // of the PIN
+		reason string
+	}{
+		"wrong":                  {&rpc.EvaluateSIPDispatchRulesResponse{Result: rpc.SIPDispatchResult_DROP}, "wrong-pin"},
+		"livekit-server is gone": {nil, "dispatch-error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setUp(t)
+			b.server.says(func(r *rpc.EvaluateSIPDispatchRulesRequest) *rpc.EvaluateSIPDispatchRulesResponse {
+				if r.Pin == "" {
+					return &rpc.EvaluateSIPDispatchRulesResponse{Result: rpc.SIPDispatchResult_REQUEST_PIN}
+				}
+				if r.Pin != "4" {
+					t.Errorf("pin %q", r.Pin)
+				}
+				return c.decide
+			})
+			b.phone.Ask("INVITE", "pin", "", 1, strings.TrimSuffix(siptest.SDP, " 0\r\n")+" 0 101\r\na=rtpmap:101 telephone-event/8000\r\n")
+			ok := b.phone.Response(200)
+			b.phone.Ask("ACK", "pin", sipnet.Tag(ok.To()), 1, "")
+			press(t, ok, 4, 1000)
+			press(t, ok, 11, 2000)
+			b.phone.Reply(b.phone.Request("BYE"), 200, "OK", "")
+			<-b.s.env.Drained()
+			w := httptest.NewRecorder()
+			b.s.metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			if !strings.Contains(w.Body.String(), `reason="`+c.reason+`"`) {
+				t.Errorf("no %s in %s", c.reason, w.Body)
+			}
+			if len(b.rooms) > 0 {
+				t.Error("a room was joined")
+			}
+		})
 	}
 }
 
