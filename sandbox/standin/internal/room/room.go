@@ -50,6 +50,7 @@ type Room struct {
 	attrs     map[string]string // as we know them: set by us and by the server
 	subscribe bool
 	left      bool
+	line      *line
 
 	peerOnce sync.Once
 	peer     chan struct{}
@@ -104,7 +105,7 @@ func Join(ctx context.Context, p Params) (*Room, error) {
 	r.room = lksdk.NewRoom(cb)
 	joined := make(chan error, 1)
 	go func() {
-		joined <- r.room.JoinWithContextAndToken(ctx, p.WsURL, token,
+		joined <- r.room.JoinWithContextAndToken(withLine(ctx, r), p.WsURL, token,
 			// Left to the server when wanted at once: its first offer then has the
 			// tracks already, and a second one would come 150 ms later.
 			lksdk.WithAutoSubscribe(p.Subscribe),
@@ -357,7 +358,11 @@ func (r *Room) Leave(reason livekit.DisconnectReason) {
 		return
 	}
 	r.left = true
+	l := r.line
 	r.mu.Unlock()
+	if l != nil {
+		l.leave()
+	}
 	r.room.DisconnectWithReason(reason)
 	r.close(reason)
 }

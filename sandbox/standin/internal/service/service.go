@@ -260,6 +260,9 @@ func (s *Service) Stop() {
 	case <-time.After(3 * time.Second):
 		s.log.Warn("calls did not end in time", "calls", len(s.env.Legs()))
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	room.Settle(ctx) // a leave that is on its way would be lost with us
+	cancel()
 	s.rpc.Kill()
 	s.env.IO.Close()
 	s.env.SIP.Close()

@@ -1,0 +1,48 @@
+"""Calls that end while their caller is still on the way into the room."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from livekit import api
+
+from sandbox import Sandbox
+from sandbox.stack.readiness import until
+from tests.e2e.wire import Wire
+
+#: Calls of a test, how many at a time, and how much later each is given up than the one before.
+CALLS, AT_A_TIME, STEP = 36, 3, 0.004
+
+
+@pytest.mark.parametrize("moment", ["joining", "joined"])
+async def test_a_call_given_up_on_its_way_into_the_room_leaves_nobody_there(
+    sandbox: Sandbox, wire: Wire, moment: str
+) -> None:
+    """CANCEL at any moment between the 180 and the room: no caller stays behind. (S-ANS-05)"""
+    number = await sandbox.inbound(kind="individual")
+
+    async def one(after: float) -> None:
+        call = await wire.invite(number)
+        await call.provisional(180)
+        if moment == "joined":
+            await call.joined()
+        else:
+            await asyncio.sleep(after)
+        await call.cancel()
+        assert (await call.final()).status == 487
+
+    for first in range(0, CALLS, AT_A_TIME):
+        await asyncio.gather(*(one((first + k) * STEP) for k in range(AT_A_TIME)))
+
+    left: list[str] = []
+
+    async def empty() -> bool:
+        left.clear()
+        for room in (await sandbox.api.room.list_rooms(api.ListRoomsRequest())).rooms:
+            request = api.ListParticipantsRequest(room=room.name)
+            listed = (await sandbox.api.room.list_participants(request)).participants
+            left.extend(f"{who.identity}, state {who.state}, in {room.name}" for who in listed)
+        return not left
+
+    assert await until(empty, within=4), left
