@@ -62,13 +62,13 @@ async def test_one_more_part_is_a_container_like_the_others(docker: Docker, tmp_
     ends = await stack.start()
     try:
         run = stack.project.run
-        more = await stack.start_part("sip", "sip-2", {"sip_port": 5070})
+        more = await stack.start_part("sip", "sip-2", {"hide_inbound_port": True})
         assert more.address.rpartition(":")[0] != ends.sip_host
         assert len(left(docker, run)) == 6, "five containers and a network"
         raw = docker.inspect("container", [more.container])[0]
         assert raw["HostConfig"]["ReadonlyRootfs"]
         assert raw["HostConfig"]["CapDrop"] == ["ALL"]
-        assert "5070" in (tmp_path / "sip-2.yaml").read_text()
+        assert "hide_inbound_port: true" in (tmp_path / "sip-2.yaml").read_text()
         await more.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(asyncio.shield(more.exited), 5) == 0
         assert (tmp_path / "sip-2.log").stat().st_size > 0
