@@ -22,34 +22,52 @@ var leaves sync.WaitGroup
 // to it (a participant becomes active, others are told) fails to, closes its
 // side, and may never come to read the leave: the participant stays in the room
 // until somebody deletes that. So after a leave it is the server that closes.
+//
+// And the SDK must not see that before it has begun to close: it would take it
+// for a lost connection, and resume.
 type line struct {
 	net.Conn
 
-	mu            sync.Mutex
-	leaving, over bool
+	mu      sync.Mutex
+	leaving bool
+	once    sync.Once
+	closing chan struct{}
 }
 
-// Read hands nothing on any more once a leave was said.
+// Read hands nothing on any more once a leave was said, its end only to who closes.
 func (l *line) Read(b []byte) (int, error) {
 	for {
 		n, err := l.Conn.Read(b)
-		if err != nil {
-			l.ended()
+		if !l.isLeaving() {
 			return n, err
 		}
-		if !l.isLeaving() {
-			return n, nil
+		if err != nil {
+			select {
+			case <-l.closing:
+			case <-time.After(heardWithin):
+			}
+			return 0, err
 		}
 	}
 }
 
 // Close waits for the server to close first where a leave was said.
 func (l *line) Close() error {
-	if l.isLeaving() && l.SetReadDeadline(time.Now().Add(heardWithin)) == nil {
-		_, _ = io.Copy(io.Discard, l.Conn)
-	}
-	l.ended()
-	return l.Conn.Close()
+	var err error = net.ErrClosed
+	l.once.Do(func() {
+		l.mu.Lock()
+		close(l.closing)
+		leaving := l.leaving
+		l.mu.Unlock()
+		if leaving {
+			defer leaves.Done()
+			if l.SetReadDeadline(time.Now().Add(heardWithin)) == nil {
+				_, _ = io.Copy(io.Discard, l.Conn)
+			}
+		}
+		err = l.Conn.Close()
+	})
+	return err
 }
 
 func (l *line) isLeaving() bool {
@@ -62,19 +80,12 @@ func (l *line) isLeaving() bool {
 func (l *line) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.leaving && !l.over {
-		l.leaving = true
-		leaves.Add(1)
-	}
-}
-
-func (l *line) ended() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.over {
-		l.over = true
-		if l.leaving {
-			leaves.Done()
+	select {
+	case <-l.closing:
+	default:
+		if !l.leaving {
+			l.leaving = true
+			leaves.Add(1)
 		}
 	}
 }
@@ -108,7 +119,7 @@ func init() {
 		if err != nil || !ours {
 			return conn, err
 		}
-		l := &line{Conn: conn}
+		l := &line{Conn: conn, closing: make(chan struct{})}
 		r.mu.Lock()
 		r.line = l
 		r.mu.Unlock()

@@ -86,6 +86,35 @@ func TestALeaveIsHeardByAServerThatIsWriting(t *testing.T) {
 	}
 }
 
+// The end of the connection would have the SDK resume it.
+func TestTheEndIsNotSeenBeforeTheClose(t *testing.T) {
+	heard := make(chan string, 1)
+	r, conn := dialed(t, busy(t, 0, heard, true))
+	r.line.leave()
+	if err := conn.WriteMessage(websocket.BinaryMessage, []byte("leave")); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		for {
+			if _, _, err := conn.ReadMessage(); err != nil {
+				read <- err
+				return
+			}
+		}
+	}()
+	if got := <-heard; got != "leave" {
+		t.Errorf("heard %q", got)
+	}
+	select {
+	case err := <-read:
+		t.Errorf("seen: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	conn.Close()
+	<-read
+}
+
 func TestALeaveIsNotWaitedForForEver(t *testing.T) {
 	defer func(d time.Duration) { heardWithin = d }(heardWithin)
 	heardWithin = 50 * time.Millisecond
