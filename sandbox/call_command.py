@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from sandbox import talk
 from sandbox.errors import DeadlineMissed, UsageError
 from sandbox.phone.call import Call
 from sandbox.phone.client import Phone
+from sandbox.speech.local import local_speech
 from sandbox.speech.voice import Voice
 from sandbox.stack.options import StackOptions
 from sandbox.stack.registry import RunningStack
@@ -33,8 +33,14 @@ talk.use(Voice)
 
 #: How long a pause must last to be the end of what the agent says, in seconds.
 _PAUSE = 0.8
-#: How long an answer is waited for, in seconds.
+#: How long an answer is waited for, and a greeting before anything is said, in seconds.
 _ANSWER = 6.0
+_GREETING = 5.0
+#: What to look at where what was said was not answered.
+_HINTS = {
+    "say": " (an agent with ToneSTT hears --say-exactly alone)",
+    "say_exactly": " (an agent with ToneSTT alone hears --say-exactly)",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,11 @@ class CallOrder:
     steps: Sequence[tuple[str, str]]
     seconds: float
 
+    @property
+    def speaks(self) -> bool:
+        """Whether anything is said in spoken words."""
+        return any(kind == "say" for kind, _ in self.steps)
+
 
 async def place_call(order: CallOrder, console: Console) -> int:
     """Place the call, show what happens as it does, and at its end the ladder and the timings.
@@ -66,14 +77,13 @@ async def place_call(order: CallOrder, console: Console) -> int:
         The exit code: 0 if the call was answered.
 
     Raises:
-        UsageError: speech was asked for and is not installed.
+        SetupError: speech was asked for and is not installed.
         StackError: the stack does not answer.
     """
-    if any(kind == "say" for kind, _ in order.steps) and not hasattr(Call, "says"):
-        raise UsageError(
-            "there is no voice for --say",
-            remedy="use --say-exactly, which needs none",
-        )
+    if order.speaks:
+        # Loading takes a while; nobody shall wait for it in the call.
+        local_speech().load("voice")
+        local_speech().load("model")
     os.environ.update(order.stack.env)
     run_dir = Path(tempfile.mkdtemp(prefix="livekit-sip-sandbox-call-"))
     timeline = Timeline()
@@ -89,10 +99,9 @@ async def place_call(order: CallOrder, console: Console) -> int:
             if not uri.startswith(("sip:", "sips:", "tel:")):
                 uri = f"sip:{uri}@{ends.sip_address}"
             shown = _Live(console)
-            timeline.subscribe(shown.event)
-            call = await phone.dial(uri, caller=order.caller, headers=list(order.headers))
-            shown.call = call.id
             shown.line("dial", f"{order.caller} → {uri}")
+            call = await phone.dial(uri, caller=order.caller, headers=list(order.headers))
+            shown.follow(call)
             answered = await _converse(call, order, shown)
             await phone.reset()
         _report(console, timeline, call, ends.sip_service.split(" (")[0])
@@ -111,18 +120,23 @@ async def _converse(call: Call, order: CallOrder, shown: _Live) -> bool:
         shown.line("no answer", missed.what)
         await call.cancel()
         return False
-    await call.speech.listen()
+    await call.attend(words=order.speaks)
 
     def left() -> float:
         return max(over - time.monotonic(), 0.1)
 
     try:
+        if order.steps:
+            await _sound(call, shown, "nobody spoke first", within=min(left(), _GREETING))
         for kind, text in order.steps:
             await call.hears_silence(for_=_PAUSE, within=left())
+            await call.speech.caught_up(within=left())
             await _do(call, kind, text, shown)
-            await _answer(call, within=min(left(), _ANSWER))
+            unheard = f"no answer{_HINTS.get(kind, '')}"
+            await _sound(call, shown, unheard, within=min(left(), _ANSWER))
         if order.steps:
             await call.hears_silence(for_=_PAUSE * 2, within=left())
+            await call.speech.caught_up(within=left())
         else:
             await call.ended(within=left())
     except DeadlineMissed as missed:
@@ -133,16 +147,13 @@ async def _converse(call: Call, order: CallOrder, shown: _Live) -> bool:
     return True
 
 
-async def _answer(call: Call, *, within: float) -> None:
-    """Wait until something is heard; there need be no answer."""
-    mark = call.phone.timeline.mark()
-    with contextlib.suppress(DeadlineMissed):
-        await call.wait(
-            lambda e: call.mine(e) and e.name == "media.silence" and not e.data["on"],
-            within=within,
-            expected="an answer",
-            since=mark,
-        )
+async def _sound(call: Call, shown: _Live, unheard: str, *, within: float) -> None:
+    """Wait until something is heard; where nothing is, say so."""
+    try:
+        await call.hears_sound(within=within)
+    except DeadlineMissed:
+        if call.state != "ended":
+            shown.line("silence", f"for {within:.0f} s: {unheard}")
 
 
 async def _do(call: Call, kind: str, text: str, shown: _Live) -> None:
@@ -152,7 +163,7 @@ async def _do(call: Call, kind: str, text: str, shown: _Live) -> None:
     elif kind == "say_exactly":
         await call.says_exactly(text)
     else:
-        await getattr(call, "says")(text)  # noqa: B009
+        await call.says(text)
 
 
 class _Live:
@@ -168,7 +179,7 @@ class _Live:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._start = time.time()
-        self.call = ""
+        self._call = ""
 
     def line(self, label: str, text: str, at: float | None = None) -> None:
         seconds = (time.time() if at is None else at) - self._start
@@ -177,20 +188,31 @@ class _Live:
             Text.assemble((f"{seconds:7.2f} s  ", "dim"), (f"{label:<10} ", style), text)
         )
 
-    def event(self, event: Event) -> None:
-        if event.call != self.call or not self.call:
+    def follow(self, call: Call) -> None:
+        """Show what happens on `call`, and what has happened already."""
+        timeline, self._call = call.phone.timeline, call.id
+        for event in timeline.since(0):
+            self._event(event)
+        timeline.subscribe(self._event)
+
+    def _event(self, event: Event) -> None:
+        if event.call != self._call:
             return
         data = event.data
-        if event.name in ("speech.exact", "speech.heard"):
-            self.line("hears", str(data["text"]), event.at)
+        if event.name in ("speech.exact", "speech.words"):
+            self.line("hears", str(data["text"]), data["ended"])
         elif event.name == "speech.garbled":
             self.line("hears", f"{data['text']} (garbled: {data['problem']})", event.at)
         elif event.name == "call.dtmf":
             self.line("hears key", str(data.get("digit", "")), event.at)
+        elif event.name == "speech.failed":
+            self.line("deaf", str(data["error"]), event.at)
         elif event.name in self._NAMES:
             detail = " ".join(
-                str(data[key]) for key in ("status", "reason", "codec", "by") if data.get(key)
+                str(data[key]) for key in ("status", "reason", "codec") if data.get(key)
             )
+            if data.get("by"):
+                detail = f"by {'the phone' if data['by'] == 'local' else 'the other end'}, {detail}"
             self.line(self._NAMES[event.name], detail, event.at)
 
 

@@ -123,8 +123,11 @@ class Speech(Protocol):
     async def hears(self, text: str, *, within: float, tolerance: float) -> Event:
         """See `Talks.hears`."""
 
-    async def listen(self) -> None:
-        """Begin to listen; once is enough."""
+    async def listen(self, *, words: bool = False) -> None:
+        """Begin to listen, and to recognise words if asked to; once is enough."""
+
+    async def caught_up(self, *, within: float) -> bool:
+        """Wait until nobody speaks and all words are recognised; whether that was in time."""
 
     def conversation(self, *, dialled: float, answered: float) -> Conversation:
         """The measures so far."""
@@ -160,15 +163,19 @@ class Talks:
         speech: Speech = self._speech
         return speech
 
-    async def attend(self) -> None:
+    async def attend(self, *, words: bool = False) -> None:
         """Begin to listen, a minute back, for the measures and the transcript of a conversation.
 
         All waits for words do so by themselves.
 
+        Args:
+            words: whether spoken words are recognised too, although none is waited for.
+
         Raises:
             PhoneError: the call has ended, or the phone is gone.
+            SetupError: words were asked for, and the extra [speech] is not installed.
         """
-        await self.speech.listen()
+        await self.speech.listen(words=words)
 
     async def says_exactly(self, text: str, *, level_dbov: float = -12.0) -> None:
         """Say `text` in the tone alphabet; returns when it was said to its end.

@@ -8,7 +8,7 @@ from sandbox.speech import Turn
 server = AgentServer()
 
 SCRIPT = (
-    Turn(when="what are your hours", says="nine to five"),
+    Turn(when="hours", says="nine to five"),
     Turn(when="thank you", says="have a nice day"),
 )
 

@@ -10,8 +10,8 @@ server = AgentServer()
 
 ORDERS = {"42": "ships tomorrow", "7": "is lost"}
 SCRIPT = (
-    Turn(when="where is my order", calls=[ToolCall("status_of_order")]),
-    Turn(when="cancel it", calls=[ToolCall("cancel_order", {"reason": "asked by phone"})]),
+    Turn(when="my order", calls=[ToolCall("status_of_order")]),
+    Turn(when="cancel", calls=[ToolCall("cancel_order", {"reason": "asked by phone"})]),
     # What a tool returned is said as it is.
     Turn(when="order", says=str, again=True),
 )

@@ -43,8 +43,8 @@ class Recogniser:
         self.failure: Exception | None = None
 
     async def idle(self) -> None:
-        """Wait until nobody speaks and all that was said has been recognised."""
-        while self._detector.speaking or self._task is not None or self._waiting:
+        """Wait until nobody speaks and all is recognised; at once where that was not asked for."""
+        while self._on and (self._detector.speaking or self._task is not None or self._waiting):
             self._news.clear()
             await self._news.wait()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,12 +63,19 @@ class Voice:
 
     # --- hearing -----------------------------------------------------------------------------
 
-    async def listen(self) -> None:
+    async def listen(self, *, words: bool = False) -> None:
         """Begin to listen, with what was heard in the last minute; once is enough.
+
+        Args:
+            words: whether to recognise spoken words.
 
         Raises:
             PhoneError: the phone refused, or is gone.
+            SetupError: words were asked for, and the extra [speech] is not installed.
         """
+        if words:
+            local_speech().load("model")
+            self._recogniser.start()
         if not self._listening:
             self._listening = True
             await self._end.listen(self._hear)
@@ -180,7 +186,13 @@ class Voice:
         failure = self._recogniser.failure
         if failure is not None:
             self._end.note("speech.failed", at=now(), error=str(failure))
-        elif fold(text):
+        elif fold(text) and not any(
+            # A recogniser makes words of tones as well.
+            e.name in ("speech.exact", "speech.garbled")
+            and e.data["began"] < segment.ended
+            and segment.began < e.data["ended"]
+            for _, e in self._end.notes()
+        ):
             self._end.note(
                 "speech.words", at=now(), text=text, began=segment.began, ended=segment.ended
             )
@@ -188,9 +200,7 @@ class Voice:
     async def hears(self, text: str, *, within: float, tolerance: float) -> Event:
         """Wait until words were heard; see `sandbox.talk.Talks.hears`."""
         since = self._read
-        local_speech().load("model")
-        await self.listen()
-        self._recogniser.start()
+        await self.listen(words=True)
 
         def heard(until: Event | None = None) -> str:
             said: list[str] = []
@@ -220,8 +230,7 @@ class Voice:
                 # The call has ended, and so has what was being said.
                 self._recogniser.finish()
             # What was said in time counts, although to recognise it takes a while more.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._recogniser.idle(), _RECOGNITION)
+            await self.caught_up(within=_RECOGNITION)
             late = next((e for _, e in self._end.notes(since) if good(e)), None)
             if late is None:
                 error.cause = self._other_words(text, heard(), since, tolerance)
@@ -231,6 +240,14 @@ class Voice:
             raise self._recogniser.failure
         self._read_on(event)
         return event
+
+    async def caught_up(self, *, within: float) -> bool:
+        """Wait until all is recognised; see `sandbox.talk.Speech.caught_up`."""
+        try:
+            await asyncio.wait_for(self._recogniser.idle(), within)
+        except TimeoutError:
+            return False
+        return True
 
     def _other_words(self, wanted: str, heard: str, since: int, tolerance: float) -> str:
         """What was heard instead of the words `wanted`."""
