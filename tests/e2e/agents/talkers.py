@@ -15,6 +15,7 @@ from livekit.agents import (
     function_tool,
     get_job_context,
 )
+from livekit.agents.beta.tools import EndCallTool
 from livekit.agents.beta.workflows.dtmf_inputs import GetDtmfTask
 from livekit.agents.voice.amd import AMD
 from livekit.agents.voice.room_io import RoomOptions
@@ -118,6 +119,34 @@ async def parting(ctx: JobContext) -> None:
             session.shutdown(drain=True)
 
     session.on("conversation_item_added", said)
+
+
+async def hangs_up(ctx: JobContext) -> None:
+    """Ends the call by the EndCallTool of livekit-agents, after its last sentence."""
+    script = (
+        Turn(when="bye", calls=[ToolCall("end_call")]),
+        Turn(when="last words", says="good bye to you"),
+    )
+    session: AgentSession[None] = AgentSession(**voices(*script))
+    tool = EndCallTool(end_instructions="last words")
+    await session.start(Agent(instructions="hangs up", tools=[tool]), room=ctx.room)
+
+
+async def presses_keys(ctx: JobContext) -> None:
+    """Calls a menu and finds its way by send_dtmf_events, which IVR detection gives it."""
+    await ctx.connect()
+    script = (
+        Turn(when="for sales 1", calls=[ToolCall("send_dtmf_events", {"events": ["1", "#"]})]),
+        Turn(when=re.compile("^Successfully sent"), says="ok"),
+        Turn(when="sales here", says="hi sales"),
+    )
+    session: AgentSession[None] = AgentSession(**voices(*script), ivr_detection=True)
+    await session.start(
+        Agent(instructions="presses keys"),
+        room=ctx.room,
+        room_options=RoomOptions(participant_identity="callee"),
+    )
+    await place_call(ctx)
 
 
 async def place_call(ctx: JobContext) -> None:

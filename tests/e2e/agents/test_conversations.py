@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from livekit import api
+from livekit import api, rtc
+from livekit.agents.voice.room_io.types import DEFAULT_CLOSE_ON_DISCONNECT_REASONS
 
-from sandbox import AgentProcess, Call, Line, Sandbox
+from sandbox import AgentProcess, Call, DeadlineMissed, Line, Sandbox
 
 TALKERS = Path(__file__).parent / "talkers.py"
 
@@ -65,7 +66,7 @@ async def test_a_caller_who_speaks_interrupts_the_agent(sandbox: Sandbox) -> Non
 
 
 async def test_a_menu_by_keys_asks_and_answers_in_words(sandbox: Sandbox) -> None:
-    """GetDtmfTask: the agent asks, two keys and # come, the agent says them. (S-DTM-01)"""
+    """GetDtmfTask: the agent asks, two keys and # come, the agent says them. (S-DTM-13)"""
     agent = await talker(sandbox, "menu")
     call = await answered_by(sandbox, agent)
     await call.hears_exactly("two digits", within=8)
@@ -88,6 +89,56 @@ async def test_the_call_ends_after_the_last_sentence_was_heard(sandbox: Sandbox)
     assert heard.data["ended"] <= bye.at
 
 
+async def test_end_call_tool_says_its_goodbye_to_the_end(sandbox: Sandbox) -> None:
+    """EndCallTool: the goodbye that it asks for is heard whole, then the room is deleted: BYE.
+
+    (S-BYE-07)
+    """
+    agent = await talker(sandbox, "hangs_up")
+    call = await answered_by(sandbox, agent)
+    await agent.event("session.started")
+    await call.says_exactly("bye")
+    heard = await call.hears_exactly("good bye to you", within=8)
+    bye = await call.request("BYE", within=8)
+    assert heard.data["ended"] <= bye.at
+    await agent.job_ended()
+
+
+async def test_a_caller_who_hangs_up_closes_the_session(sandbox: Sandbox) -> None:
+    """close_on_disconnect: a hang-up (CLIENT_INITIATED) closes the AgentSession.
+
+    (S-BYE-09)
+    """
+    agent = await talker(sandbox, "desk")
+    call = await answered_by(sandbox, agent)
+    await agent.event("session.started")
+    await call.hang_up()
+    left = await agent.event("job.participant_disconnected")
+    assert left.data["reason"] == "CLIENT_INITIATED"
+    closed = await agent.event("session.closed")
+    assert closed.data["reason"] == "participant_disconnected"
+
+
+async def test_a_caller_who_is_removed_leaves_the_session_open(sandbox: Sandbox) -> None:
+    """close_on_disconnect: PARTICIPANT_REMOVED leaves the AgentSession open until the room ends.
+
+    It closes for CLIENT_INITIATED, ROOM_DELETED and USER_REJECTED alone. (S-BYE-09)
+    """
+    reasons = {rtc.DisconnectReason.Name(r) for r in DEFAULT_CLOSE_ON_DISCONNECT_REASONS}
+    assert reasons == {"CLIENT_INITIATED", "ROOM_DELETED", "USER_REJECTED"}
+    agent = await talker(sandbox, "desk")
+    call = await answered_by(sandbox, agent)
+    await agent.event("session.started")
+    room, caller = await sandbox.joined(call)
+    await room.remove(caller.identity)
+    left = await agent.event("job.participant_disconnected")
+    assert left.data["reason"] == "PARTICIPANT_REMOVED"
+    with pytest.raises(DeadlineMissed):
+        await agent.event("session.closed", within=1)
+    await room.delete()
+    await agent.job_ended(reason="room disconnected")
+
+
 async def dial_out(sandbox: Sandbox, agent: AgentProcess, line: Line) -> None:
     trunk = await sandbox.outbound_trunk(line.address)
     order = json.dumps({"trunk": trunk.sip_trunk_id, "to": line.number})
@@ -105,6 +156,27 @@ async def test_an_agent_that_calls_is_heard_from_its_first_word(sandbox: Sandbox
     await dial_out(sandbox, agent, line)
     call = await line.incoming()
     await call.hears_exactly("your reminder", within=10)
+
+
+async def test_an_agent_finds_its_way_through_a_menu(sandbox: Sandbox) -> None:
+    """A menu answers: with IVR detection the agent has send_dtmf_events and presses its keys, and
+    talks to who comes then.
+
+    (S-DTM-13)
+    """
+    agent = await talker(sandbox, "presses_keys")
+    line = await sandbox.phone.line()
+    await line.answers()
+    await dial_out(sandbox, agent, line)
+    call = await line.incoming(within=10)
+    await agent.event("job.participant")
+    await call.answered(within=5)
+    await agent.event("job.track", kind="audio")
+    await call.says_exactly("for sales 1")
+    await call.dtmf("1#", within=8)
+    await call.hears_exactly("ok", within=8)
+    await call.says_exactly("sales here")
+    await call.hears_exactly("hi sales", within=8)
 
 
 @pytest.mark.parametrize(
