@@ -47,6 +47,10 @@ class UdpLine(asyncio.DatagramProtocol):
         return int(self._transport.get_extra_info("sockname")[1])
 
     async def send(self, text: str) -> None:
+        self.post(text)
+
+    def post(self, text: str) -> None:
+        """The same, for who cannot wait: a datagram goes out at once."""
         assert self._transport is not None
         self._transport.sendto(text.encode(), self._service)
 
