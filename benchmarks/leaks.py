@@ -24,9 +24,9 @@ from benchmarks.run import Bench, console, processes, running
 from sandbox import Line, Sandbox
 from sandbox.stack.process import descendants
 
-# A BYE or CANCEL that is not answered is repeated for 32 s. And server-sdk-go lets go of a WebSocket
-# that livekit-server closed without closing its descriptor: Go's garbage collector does, which runs
-# every two minutes where nothing is allocated.
+# A BYE or CANCEL that is not answered is repeated for 32 s. And of a WebSocket that livekit-server
+# has closed, server-sdk-go leaves the descriptor to Go's garbage collector, which runs every two
+# minutes where nothing is allocated.
 SETTLED_WITHIN = 150.0
 # WebRTC takes a connection down that far after its peer is gone.
 QUIET = 12.0
