@@ -119,7 +119,8 @@ class Artifacts:
             pid = os.getpid()
             (folder / _OWNER).write_text(f"{pid} {start_time(pid)}")
             events, logs = traced.events, traced.endpoints.run_dir
-            traced.logs = log_lines(logs, traced.sizes, names_of(events))
+            service = "stand-in" if traced.endpoints.is_stand_in else "livekit-sip"
+            traced.logs = log_lines(logs, traced.sizes, names_of(events), service=service)
             for event in events:
                 for name in MEDIA if event.name == "media.captured" else ():
                     with contextlib.suppress(OSError):

@@ -147,7 +147,7 @@ def _step(event: Event, index: int, kinds: Mapping[str, int]) -> Step | None:
         kind = "room"
     elif event.source == "api":
         found, kind = _api(event), "api"
-    elif event.name in _ERRORS and event.source in _WRITERS:
+    elif event.name in _ERRORS and event.source in _WRITERS and "no_fault" not in event.data:
         column = _WRITERS[event.source]
         found, kind = (column, column, f"error: {event.data.get('text', '')}"), "log"
     elif event.name.startswith("speech.") and event.source != "phone":

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.timeline import Event
+from sandbox.trace.invariants.log_lines import allowed_lines, loud_line
 
 __all__ = ["LOUD", "log_events", "log_lines", "log_sizes"]
 
 _MOST_LINES = 400
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_TEXT = 2000
-_MOST_FIELD = 300
+_MOST_FIELD = 800
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "dpanic": 50,
            "panic": 50, "fatal": 50, "critical": 50}  # fmt: skip
 #: From this level on a line is kept whatever it names.
@@ -99,22 +100,37 @@ def _kept(lines: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [told, *(lines[n] for n in sorted(chosen))]
 
 
+def _part(log: str) -> str:
+    """Whose log it is: agent-desk-1 is an agent's, sip-2 that of a second SIP service."""
+    return log if log in _SOURCES else log.partition("-")[0]
+
+
+def _no_fault(part: str, line: str, service: str) -> str:
+    """Why a line that warns is no fault, if it is in the allow-list."""
+    loud = loud_line(part, line)
+    if loud is None:
+        return ""
+    return next((one.reason for one in allowed_lines() if one.covers(loud, service)), "")
+
+
 def log_lines(
-    folder: Path, sizes: Mapping[str, int], names: Iterable[str]
+    folder: Path, sizes: Mapping[str, int], names: Iterable[str], *, service: str = ""
 ) -> dict[str, list[dict[str, Any]]]:
     """By log, the lines since `sizes` that warn or have one of `names` in them.
 
     The agent's log is taken whole: it is the test's own program. At most 400 lines a log, what
-    warns first and what debugs last; a message is cut at 2000 characters, a field at 300.
+    warns first and what debugs last; a message is cut at 2000 characters, a field at 800.
 
     Args:
         folder: of the stack's logs.
         sizes: of `log_sizes`, when the test began.
         names: ids of its calls, rooms, participants and jobs.
+        service: what ran as SIP service, `livekit-sip` or `stand-in`: for the allow-list.
 
     Returns:
         Each line as `at` (Unix seconds, or None), `level`, `text` (the message), `names` (those of
-        `names` that are in it), and `fields` where the log is JSON.
+        `names` that are in it), `fields` where the log is JSON, and `no_fault` (why) where it warns
+        of what the invariants' allow-list has.
     """
     # Longest first: a room's name may be the beginning of another's.
     wanted = sorted((name for name in names if len(name) > 3), key=len, reverse=True)
@@ -140,6 +156,8 @@ def log_lines(
                 continue
             entry = _parse(line)
             entry["names"] = named
+            if _rank(entry) >= LOUD and (why := _no_fault(_part(path.stem), line, service)):
+                entry["no_fault"] = why
             if kept or _rank(entry) >= LOUD:
                 lines.append(entry)
         if lines:
@@ -154,8 +172,7 @@ def log_events(logs: Mapping[str, Sequence[dict[str, Any]]]) -> list[tuple[dict[
     """
     events = []
     for name, lines in logs.items():
-        # agent-desk-1.log is an agent's, sip-2.log that of a second SIP service.
-        source = _SOURCES.get(name, name.partition("-")[0])
+        source = _SOURCES.get(name, _part(name))
         for line in lines:
             if line["at"] is None:
                 continue

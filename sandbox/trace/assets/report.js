@@ -17,7 +17,7 @@ const short = (v, most = 90) => {
   return text.length > most ? text.slice(0, most - 1) + "…" : text;
 };
 // What nearly every line of the Go programs has, and the joined calls say already.
-const DULL = new Set(["logger", "caller", "callID", "sipCallID", "fromUser", "toUser", "fromHost", "source", "transport", "trunkID", "ruleID", "room", "roomID", "participantID", "nodeID", "name", "pid", "tid", "code.file.path", "code.function.name", "code.line.number"]);
+const DULL = new Set(["logger", "caller", "callID", "sipCallID", "fromUser", "toUser", "fromHost", "source", "transport", "trunkID", "ruleID", "room", "roomID", "participantID", "participantName", "nodeID", "traceID", "toHost", "direction", "sipTrunk", "sipRule", "jitterBuf", "fromIP", "toIP", "sipTag", "reqHost", "reqUser", "remote", "id", "webhookTime", "url", "queueDuration", "qLen", "sendDuration", "statusCode", "name", "pid", "tid", "code.file.path", "code.function.name", "code.line.number"]);
 function describe(e) {
   const d = e.data;
   if (isSip(e)) return short(String(d.raw || "").split("\r\n")[0].replace(/ SIP\/2\.0$/, "").replace(/^SIP\/2\.0 /, ""), 140) + (sipMethod(e) ? `  (${sipMethod(e)})` : "");
@@ -37,7 +37,7 @@ function sipMethod(e) {
   const found = /^CSeq\s*:\s*\d+\s+(\w+)/im.exec(raw);
   return found ? found[1] : "";
 }
-const isLoud = (e) => isLog(e) && /^log\.(warn|error|dpanic|panic|fatal|critical)/.test(e.name);
+const isLoud = (e) => isLog(e) && !e.data.no_fault && /^log\.(warn|error|dpanic|panic|fatal|critical)/.test(e.name);
 const isBad = (e) => (isSip(e) && /^SIP\/2\.0 [456]/.test(e.data.raw || "")) || /failed|crashed|died|refused/.test(e.name) || (e.name === "api.answer" && e.data.http !== 200) || ["rtp.gap", "rtp.lost"].includes(e.name) || isLoud(e);
 
 // --- the detail of an event -------------------------------------------------------------------
@@ -79,7 +79,7 @@ function jsonDetail(value) { return el("pre", { class: "json" }, JSON.stringify(
 function logDetail(e) {
   const fields = el("dl", { class: "hdrs" });
   for (const [key, value] of Object.entries(e.data.fields || {})) fields.append(el("dt", {}, key), el("dd", {}, typeof value === "string" ? value : JSON.stringify(value)));
-  return [el("div", { class: "dim" }, `${e.data.log}.log  ${e.data.level}`), el("pre", {}, el("b", {}, e.data.text)), fields];
+  return [el("div", { class: "dim" }, `${e.data.log}.log  ${e.data.level}`), e.data.no_fault ? el("div", {}, "No fault: ", e.data.no_fault, ".") : null, el("pre", {}, el("b", {}, e.data.text)), fields].filter(Boolean);
 }
 function sipDetail(index) {
   const e = events[index], raw = String(e.data.raw || "");
@@ -356,7 +356,7 @@ function logsCard() {
   let current = names[0];
   function show() {
     const text = find.value.toLowerCase();
-    view.replaceChildren(...lines[current].map((l) => [l, whole(l)]).filter(([, t]) => t.toLowerCase().includes(text)).map(([l, t]) => el("div", { class: l.level, "data-event": l.event }, l.at ? el("time", {}, rel(l.at)) : null, l.level && l.level !== "info" ? `${l.level.toUpperCase()}  ` : "", t)));
+    view.replaceChildren(...lines[current].map((l) => [l, whole(l)]).filter(([, t]) => t.toLowerCase().includes(text)).map(([l, t]) => el("div", { class: l.no_fault ? "debug" : l.level, title: l.no_fault ? `No fault: ${l.no_fault}` : null, "data-event": l.event }, l.at ? el("time", {}, rel(l.at)) : null, l.level && l.level !== "info" ? `${l.level.toUpperCase()}  ` : "", t)));
     for (const tab of tabs.children) tab.setAttribute("aria-selected", tab.dataset.name === current);
   }
   const tabs = el("div", { class: "tabs", role: "tablist" }, names.map((name) => el("button", { type: "button", role: "tab", "data-name": name, on: { click: () => { current = name; show(); } } }, `${name} `, el("span", { class: "faint" }, lines[name].length))));
@@ -397,7 +397,9 @@ app.append(el("div", { class: "top" }, el("span", { class: `badge ${test.outcome
 applyFilters();
 function draw() { drawStrip(); for (const one of drawings) one(); }
 draw();
-addEventListener("resize", draw);
+// Also when the detail takes its part of the width.
+let drawnWidth = strip.clientWidth;
+new ResizeObserver(([seen]) => { if (seen.contentRect.width !== drawnWidth) { drawnWidth = seen.contentRect.width; draw(); } }).observe(strip);
 document.addEventListener("theme", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 const watch = new IntersectionObserver((seen) => {

@@ -322,6 +322,19 @@ def test_a_log_line_is_a_row_of_its_call_and_is_found_from_the_logs(page: Page) 
     page.click(".log .warn")
     assert page.chosen() == "log.warn"
     assert "SCL_abc" in page.one("#detail .hdrs").text
+    assert "null" not in page.one("#detail .body").text
+
+
+def test_the_strip_is_drawn_anew_when_the_detail_takes_its_room(page: Page) -> None:
+    def matches() -> bool:
+        return bool(
+            page.js("return strip.width === Math.floor(strip.clientWidth * devicePixelRatio)")
+        )
+
+    wide = page.one("#strip").size["width"]
+    page.click(".ev:nth-child(3)")
+    assert page.one("#strip").size["width"] < wide
+    page.until(matches)
 
 
 def test_a_fault_and_the_failure_are_rows_and_steps_of_the_ladder(page: Page) -> None:

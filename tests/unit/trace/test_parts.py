@@ -200,7 +200,17 @@ def test_a_long_line_is_still_json_and_its_fields_are_cut(tmp_path: Path) -> Non
     (tmp_path / "livekit-server.log").write_text(json.dumps(line))
     (found,) = log_lines(tmp_path, {}, [])["livekit-server"]
     assert (found["text"], found["fields"]["n"]) == ("x", 3)
-    assert len(found["fields"]["offer"]) == 300
+    assert len(found["fields"]["offer"]) == 800
+
+
+def test_a_line_of_the_allow_list_says_why_it_is_no_fault(tmp_path: Path) -> None:
+    ping = '{"level":"warn","ts":1,"msg":"Failed to ping without candidate pairs. Not yet."}\n'
+    (tmp_path / "sip-2.log").write_text(ping + '{"level":"error","ts":2,"msg":"boom"}\n')
+    harmless, bad = log_lines(tmp_path, {}, [], service="livekit-sip")["sip-2"]
+    assert harmless["no_fault"].startswith("said while ICE")
+    assert "no_fault" not in bad
+    # It is livekit-sip's: of the stand-in it would be news.
+    assert "no_fault" not in log_lines(tmp_path, {}, [], service="stand-in")["sip-2"][0]
 
 
 def test_the_lines_with_a_time_are_events_of_whose_log_it_is(tmp_path: Path) -> None:
