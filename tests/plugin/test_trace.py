@@ -24,8 +24,8 @@ _TESTS = """
         number = await sandbox.inbound(agent=agent.name)
         sandbox.step("call")
         call = await sandbox.phone.dial(number, tone=440)
-        await call.answered()
-        await call.hears_tone(agent.tone)
+        await call.answered(within=30)
+        await call.hears_tone(agent.tone, within=15)
         with sandbox.fault("nobody listens"):
             await call.send_dtmf("5")
         await call.hang_up()
@@ -52,7 +52,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def _run(project: pytest.Pytester, *args: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("--sandbox-engine=native", *args, timeout=90)
+    return project.runpytest_subprocess("--sandbox-engine=native", *args, timeout=110)
 
 
 def _folder(project: pytest.Pytester, name: str) -> Path:
