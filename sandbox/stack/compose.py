@@ -235,6 +235,11 @@ class ComposeEngine(PartsEngine[ContainerPart]):
         container = await asyncio.to_thread(self.project.run_another, kind, values)
         return await self._adopt(kind, name, container, ends)
 
+    async def _relaunch(self, kind: str, ends: Endpoints) -> tuple[ContainerPart, Endpoints]:
+        await asyncio.to_thread(self.project.up, kind)
+        ends = await self._adopt_services(ends, kind)
+        return self._parts[kind], ends
+
     async def restart_phone(self) -> Endpoints:
         """Give the stack a new phone, its old one having crashed.
 

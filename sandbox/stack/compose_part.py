@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from sandbox.errors import StackError
@@ -70,6 +71,16 @@ class ContainerPart:
         await asyncio.to_thread(
             self._project.docker.try_ask, "kill", "--signal", str(int(number)), self.container
         )
+
+    @contextlib.asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """Have it stand still for a while, as if it hung."""
+        docker = self._project.docker
+        await asyncio.to_thread(docker.ask, "pause", self.container)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(docker.ask, "unpause", self.container)
 
     async def stop(self, *, number: int | None = None, grace: float = 2.0) -> None:
         """Signal it, wait `grace` seconds for its end, and remove the container."""

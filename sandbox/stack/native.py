@@ -147,21 +147,11 @@ class NativeEngine(PartsEngine[Child]):
         self._parts[name] = child
         return child
 
-    async def restart(self, kind: str) -> Child:
-        """End the stack's own `redis` or `livekit-server` and start it anew, at the same ports.
-
-        Raises:
-            StackError: it did not come up, or the stack is down.
-        """
-        if self.endpoints is None:
-            raise StackError("the stack is down")
-        old = self.part(kind)
-        await old.stop(grace=1.0)
+    async def _relaunch(self, kind: str, ends: Endpoints) -> tuple[Child, Endpoints]:
+        address = self._parts[kind].address
         child = await self._spawn(kind, kind)
-        child.address = old.address
-        async with aiohttp.ClientSession() as session:
-            await self._await_ready(child, session, self.endpoints, kind)
-        return child
+        child.address = address
+        return child, ends
 
     def _server_config(self, port: int, udp_port: int, ends: Endpoints) -> dict[str, Any]:
         assert self._webhooks is not None

@@ -7,6 +7,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -52,6 +53,9 @@ class Part(Protocol):
 
     async def send_signal(self, number: int) -> None:
         """Send it a signal; its end is expected from now on."""
+
+    def frozen(self) -> AbstractAsyncContextManager[None]:
+        """Have it stand still for a while, as if it hung."""
 
     async def stop(self, *, number: int | None = None, grace: float = 2.0) -> None:
         """End it: by `number` (default: the one that is right for it), by force after `grace` s."""
@@ -109,6 +113,10 @@ class PartsEngine(ABC, Generic[P]):
         """Start one part; returns it and `ends` with its addresses in the place of its kind's."""
 
     @abstractmethod
+    async def _relaunch(self, kind: str, ends: Endpoints) -> tuple[P, Endpoints]:
+        """Start the stack's own part of that kind anew, where it was if that can be."""
+
+    @abstractmethod
     async def _take_down(self) -> None:
         """End all parts, whatever there is of them."""
 
@@ -162,6 +170,24 @@ class PartsEngine(ABC, Generic[P]):
         if wait:
             async with aiohttp.ClientSession() as session:
                 await self._await_ready(part, session, ends, kind)
+        return part
+
+    async def restart(self, kind: str) -> P:
+        """End the stack's `redis` or `livekit-server` and start it anew; see `Stack.restart`."""
+        if self.endpoints is None:
+            raise StackError("the stack is down")
+        await self.part(kind).stop(grace=1.0)
+        part, ends = await self._relaunch(kind, self.endpoints)
+        if ends.livekit_url != self.endpoints.livekit_url:
+            raise StackError(
+                f"{kind} came back at another address",
+                seen=[f"was {self.endpoints.livekit_url}, is {ends.livekit_url}"],
+                cause="its address was free for a moment, and another container was free below it",
+                remedy="restart it before other parts are ended",
+            )
+        self.endpoints = ends
+        async with aiohttp.ClientSession() as session:
+            await self._await_ready(part, session, ends, kind)
         return part
 
     def part(self, name: str) -> P:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.errors import StackError
@@ -172,6 +172,20 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
+    @contextlib.asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """Have the process stand still for a while, as if it hung (Linux)."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            # Its threads stop one by one; until the last has, it may still answer.
+            async with asyncio.timeout(5):
+                while not _stands_still(self.process.pid):  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.005)
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(signal.SIGCONT)
+
     async def stop(self, *, number: int | None = None, grace: float = 2.0) -> None:
         """Signal the process, kill its group after `grace` seconds, and wait for its end."""
         if self.running:
@@ -190,6 +204,12 @@ def _die_with_parent() -> list[str]:
     """The command prefix that makes the kernel kill a child when its parent dies (Linux)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of a process is stopped (Linux)."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(task.read_text().rpartition(") ")[2][0] == "T" for task in tasks)
 
 
 def descendants(pid: int) -> list[int]:

@@ -131,6 +131,18 @@ class Stack:
         part: Part = await self._parts_engine().start_part(kind, name, changes, wait=wait)
         return part
 
+    async def restart(self, kind: str) -> Part:
+        """End the stack's own `redis` or `livekit-server` and start it anew, as it was.
+
+        redis has what it saved (`SAVE`), and may have another address.
+
+        Raises:
+            UsageError: this engine cannot.
+            StackError: it did not come up.
+        """
+        part: Part = await self._parts_engine().restart(kind)
+        return part
+
     def part(self, name: str) -> Part:
         """A part that runs, by its name.
 

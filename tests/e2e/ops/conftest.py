@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
+from livekit import api
 
 from sandbox import Sandbox, Stack, StackOptions, Timeline
-from sandbox.stack.native import NativeEngine
 from sandbox.stack.parts import Part
 from sandbox.stack.ports import is_free
 from sandbox.stack.readiness import until
@@ -83,39 +83,32 @@ class Side:
         self._others.append(part)
         return part
 
-    @property
-    def native(self) -> NativeEngine:
-        """The engine, where livekit-server and redis can crash and come back; else a skip."""
-        if not isinstance(self._stack.engine, NativeEngine):
-            pytest.skip("a part that comes back at its old address: native engine only")
-        return self._stack.engine
-
     async def crash(self, part: str) -> None:
         """Kill `livekit-server` or `redis`; it is started anew by `restart`, or at the end."""
-        child = self.native.part(part)
         if part == "redis":
             self._channels = await self._redis("PUBSUB CHANNELS")
             # A redis that keeps its data: it reads at its start what it writes here.
             await self._redis("SAVE")
-        await child.stop(number=signal.SIGKILL)
+        await self._stack.part(part).stop(number=signal.SIGKILL)
 
     async def shut_down(self) -> None:
         """Have livekit-server end: asked once it lets rooms go on, asked twice it does not."""
-        child, name = self.native.part("livekit-server"), "livekit-server"
-        asked = self.log(name).count(_EXITING)
+        name = "livekit-server"
+        server, asked = self._stack.part(name), self.log(name).count(_EXITING)
 
         async def heard() -> bool:
             return self.log(name).count(_EXITING) > asked
 
-        await child.send_signal(signal.SIGINT)
+        await server.send_signal(signal.SIGINT)
         assert await until(heard, within=5)
-        await child.send_signal(signal.SIGINT)
-        await asyncio.wait_for(asyncio.shield(child.exited), 10)
+        await server.send_signal(signal.SIGINT)
+        await asyncio.wait_for(asyncio.shield(server.exited), 10)
 
     async def restart(self, part: str) -> None:
-        """Start `livekit-server` or `redis` anew, at the same ports.
+        """Start `livekit-server` or `redis` anew.
 
-        redis is back when livekit-server and the SIP service listen to it as they did before.
+        redis is back when livekit-server and the SIP service listen to it as they did before, and
+        livekit-server has said there that it lives: its word from before may be too old by now.
         """
         await self._revive(part)
         if part != "redis":
@@ -124,12 +117,23 @@ class Side:
         async def heard() -> bool:
             return self._channels <= await self._redis("PUBSUB CHANNELS")
 
+        async def serves() -> bool:
+            with contextlib.suppress(api.TwirpError):
+                name = self.sandbox.room_name("probe")
+                await self.sandbox.api.room.create_room(api.CreateRoomRequest(name=name))
+                await self.sandbox.api.room.delete_room(api.DeleteRoomRequest(room=name))
+                return True
+            return False
+
         assert await until(heard, within=10), "not everybody came back to redis"
+        assert await until(serves, within=10), "livekit-server finds no node"
 
     async def _revive(self, part: str) -> None:
-        await self.native.restart(part)
+        await self._stack.restart(part)
+        self.sandbox.moved()
         # The next stack in this folder is to begin without it.
-        self.sandbox.endpoints.run_dir.joinpath("dump.rdb").unlink(missing_ok=True)
+        for saved in self._stack.endpoints.run_dir.glob("**/dump.rdb"):
+            saved.unlink()
 
     async def _redis(self, command: str) -> set[str]:
         """Ask redis; the texts of its answer."""
@@ -147,22 +151,9 @@ class Side:
         finally:
             writer.close()
 
-    @contextlib.asynccontextmanager
-    async def frozen(self, part: str) -> AsyncIterator[None]:
-        """Stop the process of a part, and let it go on afterwards."""
-        process = self.native.part(part).process
-
-        async def stopped() -> bool:
-            tasks = Path(f"/proc/{process.pid}/task").glob("*/stat")
-            return all(task.read_text().rpartition(") ")[2][0] == "T" for task in tasks)
-
-        process.send_signal(signal.SIGSTOP)
-        try:
-            # Its threads stop one by one; until the last has, it may still answer.
-            assert await until(stopped, within=5)
-            yield
-        finally:
-            process.send_signal(signal.SIGCONT)
+    def frozen(self, part: str) -> AbstractAsyncContextManager[None]:
+        """Have a part stand still for a while, as if it hung."""
+        return self._stack.part(part).frozen()
 
     async def redis(self) -> str:
         """Start another redis; its address."""
@@ -190,10 +181,11 @@ class Side:
     async def close(self) -> None:
         """End what was started, and start anew what was ended of the stack."""
         await self.wire.close()
-        await self.stop()
+        # These first: a container takes the lowest address that is free, and is to get its own.
         for part in ("redis", "livekit-server"):
             if not self._stack.part(part).running:
                 await self._revive(part)
+        await self.stop()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
