@@ -30,13 +30,16 @@ def server_config(
         "logging": {"json": True, "level": "info"},
         "rtc": {
             # One UDP port for all media, on loopback only: no candidate of another interface is
-            # offered, no STUN server is asked, and no ICE over TCP opens a second port.
+            # offered, and no ICE over TCP opens a second port.
             "udp_port": udp_port,
             "tcp_port": 0,
             "use_external_ip": False,
             "node_ip": host,
             "enable_loopback_candidate": True,
             "interfaces": {"includes": ["lo"]},
+            # Participants are told which STUN servers to ask: without a list of ours, public ones.
+            # Nobody listens there (port 9 is "discard"), and nothing leaves the machine.
+            "stun_servers": [f"{host}:9"],
         },
         "webhook": {"api_key": key, "urls": [webhook_url]},
     }
