@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import os
 import shutil
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -81,8 +82,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
+    # pytest-asyncio asks for a setting that a project with us does not need: see
+    # `pytest_pycollect_makeitem`.
+    warnings.filterwarnings(
+        "ignore", message='The configuration option "asyncio_default_fixture_loop_scope" is unset'
+    )
     config.addinivalue_line(
         "markers",
         "only_livekit_sip(reason): needs the real livekit-sip; skipped on the stand-in",

@@ -188,6 +188,7 @@ def test_on_keeps_everybodys_and_off_nobodys(project: pytest.Pytester) -> None:
     assert all({"received", "sent", "pcap"} == set(call["files"]) for call in trace["calls"])
     # The next run removes what this one left.
     result = _run(project, "--sandbox-trace=off", "-k", "test_talks")
+    assert "Warning" not in result.stderr.str()
     result.assert_outcomes(failed=1)
     assert not _folder(project, "test_talks").exists()
     result.stdout.no_fnmatch_line("*report.html*")
