@@ -14,7 +14,7 @@ from livekit import api
 from sandbox import Sandbox
 from sandbox.stack.readiness import until
 from sandbox.telephony.inbound import duration
-from tests.e2e.conftest import PEER_TONE
+from tests.e2e.conftest import PEER_TONE, Connect
 from tests.e2e.wire import OFFER, Wire
 
 
@@ -371,20 +371,125 @@ async def test_a_failed_transfer_counts_under_its_status(sandbox: Sandbox, wire:
     )
 
 
-async def test_the_codecs_of_an_offer_count_where_livekit_speaks_them(
-    sandbox: Sandbox, wire: Wire
-) -> None:
-    """codec_offered counts PCMU, PCMA and G722 of a caller's offer, and no other. (S-OPS-01)"""
+async def test_each_codec_of_an_offer_counts_once(sandbox: Sandbox, wire: Wire) -> None:
+    """codec_offered counts the codecs of a caller's offer that may be spoken, and the keys, with
+    their clock; all others, those that the rule does not list too, are one `other`.
+
+    (S-OPS-01)
+    """
     before = await scrape(sandbox)
-    lines = ("0 18 101", "a=rtpmap:0 PCMU/8000", "a=rtpmap:18 G729/8000", *OFFER[2:])
-    call = await wire.invite(await sandbox.inbound(), lines=lines)
+    lines = (
+        "0 8 18 111 101",
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:18 G729/8000",
+        "a=rtpmap:111 opus/48000/2",
+        *OFFER[2:],
+    )
+    media = api.SIPMediaConfig(
+        only_listed_codecs=True, codecs=[api.SIPCodec(name="PCMU", rate=8000)]
+    )
+    call = await wire.invite(await sandbox.inbound(media=media), lines=lines)
     await call.joined()
+    offered = "codec_offered_total,dir=in,provider=external"
     await counts(
         sandbox,
         before,
         {
             "sdp_parsed_total,dir=in,provider=external": 1,
-            "codec_offered_total,dir=in,provider=external,codec=PCMU": 1,
-            "codec_offered_total": 1,
+            f"{offered},codec=PCMU/8000": 1,
+            f"{offered},codec=telephone-event/8000": 1,
+            f"{offered},codec=other": 1,
+            offered: 3,
         },
     )
+
+
+#: The stages that every call in has that is taken to a room.
+ROOM_STAGES = ("join-room", "lk-connect", "lk-reg-transfer", "track-publish", "track-subscribe")
+
+
+async def test_every_stage_of_a_call_is_timed_once(sandbox: Sandbox, wire: Wire) -> None:
+    """stage_dur_sec of a call that is answered: each stage once. `close` is there, and never
+    counts.
+
+    (S-OPS-01)
+    """
+    before = await scrape(sandbox)
+    number = await sandbox.inbound()
+    assert number.room is not None
+    await number.room.join(tone=PEER_TONE)
+    call = await (await wire.invite(number)).answered()
+    await call.bye()
+    stages = (
+        *("get-auth", "eval-dispatch", "auth-check", "start-media", "invite-to-dispatch"),
+        *(*ROOM_STAGES, "wait-subscribe", "sip-accept", "call-accept", "wait-media"),
+        *("call", "session"),
+    )
+    count = "stage_dur_sec_count,dir=in"
+    await counts(
+        sandbox,
+        before,
+        {
+            **{f"{count},stage={stage}": 1 for stage in stages},
+            f"{count},stage=close": 0,
+            count: len(stages),
+            "dur_check_sec_count,dir=in": 1,
+            "dur_join_sec_count,dir=in": 1,
+            "dur_call_sec_count,dir=in": 1,
+            "dur_session_sec_count,dir=in": 1,
+        },
+    )
+
+
+async def test_a_call_that_got_no_room_has_no_duration_of_a_call(sandbox: Sandbox) -> None:
+    """Hung up at the PIN prompt: answered, so it has its stages, but none of the room's, and only
+    the session lasted.
+
+    (S-OPS-01, S-PIN-07)
+    """
+    before = await scrape(sandbox)
+    call = await sandbox.phone.dial(await sandbox.inbound(pin="12"))
+    await call.answered(within=2)
+    await call.hang_up()
+    count = "stage_dur_sec_count,dir=in"
+    await counts(
+        sandbox,
+        before,
+        {
+            "dur_session_sec_count,dir=in": 1,
+            "dur_join_sec_count,dir=in": 0,
+            "dur_call_sec_count,dir=in": 0,
+            f"{count},stage=eval-dispatch": 1,
+            f"{count},stage=sip-accept": 1,
+            f"{count},stage=call-accept": 1,
+            **{f"{count},stage={stage}": 0 for stage in (*ROOM_STAGES, "call", "wait-subscribe")},
+        },
+    )
+
+
+async def test_keys_count_apart_from_the_audio(sandbox: Sandbox, connect: Connect) -> None:
+    """packets_rtp: one key each way is 7 packets or more of telephone-event, beside the audio.
+
+    (S-OPS-01, S-DTM-01, S-DTM-06)
+    """
+    before = await scrape(sandbox)
+    talk = await connect(await sandbox.inbound())
+    await talk.peer.sees(talk.identity)
+    await asyncio.gather(talk.call.send_dtmf("1"), talk.peer.publish_dtmf("2"))
+    await asyncio.gather(talk.peer.dtmf("1", of=talk.identity), talk.call.dtmf("2"))
+    await talk.call.hang_up()
+
+    async def counted() -> bool:
+        now = await scrape(sandbox)
+        seen = [
+            total(now, key) - total(before, key)
+            for op in ("recv", "send")
+            for key in (
+                f"packets_rtp,dir=in,op={op},payload=telephone-event/8000",
+                f"packets_rtp,dir=in,op={op},payload=G722/8000",
+            )
+        ]
+        return all(packets >= 7 for packets in seen)
+
+    assert await until(counted, within=4)

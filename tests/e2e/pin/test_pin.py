@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from livekit import api
 
 from sandbox import Sandbox
@@ -37,6 +39,25 @@ async def test_a_wrong_pin_is_the_end(sandbox: Sandbox) -> None:
     await call.request("BYE", within=6)
     assert number.room is not None
     assert await number.room.info() is None
+
+
+async def test_the_17th_digit_is_the_end(sandbox: Sandbox) -> None:
+    """16 digits and # are a PIN. With the 17th digit the entry is wrong: BYE, without a #, even
+    if a rule has that PIN.
+
+    (S-PIN-04)
+    """
+    digits = "12345678901234567"
+    fits = await sandbox.inbound(pin=digits[:16])
+    too_long = await sandbox.inbound(pin=digits)
+    call, other = await asyncio.gather(sandbox.phone.dial(fits), sandbox.phone.dial(too_long))
+    # While the prompt plays livekit-sip may keep about ten keys, and drop the rest.
+    await asyncio.gather(call.hears_sound(), other.hears_sound())
+    await asyncio.gather(call.hears_silence(), other.hears_silence())
+    await asyncio.gather(call.send_dtmf(digits[:16] + "#"), other.send_dtmf(digits))
+    await asyncio.gather(sandbox.joined(call, within=12), other.request("BYE", within=12))
+    assert too_long.room is not None
+    assert await too_long.room.info() is None
 
 
 async def test_each_pin_of_a_trunk_leads_to_its_room(sandbox: Sandbox) -> None:

@@ -134,6 +134,9 @@ func (l *Leg) OpenMedia(o media.Options) error {
 // Join enters the room and makes the call reachable for transfer and RPC.
 func (l *Leg) Join(ctx context.Context, p room.Params) error {
 	start := time.Now()
+	if l.Inbound {
+		l.Call.Joining()
+	}
 	defer l.Call.Stage("join-room")()
 	p.WsURL, p.APIKey, p.APISecret = l.Env.Cfg.WsURL, l.Env.Cfg.APIKey, l.Env.Cfg.APISecret
 	p.Log = l.Log
@@ -165,9 +168,6 @@ func (l *Leg) Join(ctx context.Context, p room.Params) error {
 	}
 	connected()
 	l.Log.Info("joined the room", "room", p.Room, "identity", p.Identity, "participant", r.SID(), "took", time.Since(start))
-	if l.Inbound {
-		l.Call.Joined()
-	}
 	// Said again although the token has it: the server tells the others about
 	// a participant without tracks only every 3 s, but of a change of
 	// attributes at once. So they meet the call in its first status.
@@ -407,7 +407,6 @@ func (l *Leg) MediaTimeoutHangup() bool {
 // Close takes the call down: BYE unless the peer ended it, then the room. It
 // is the last thing that happens to a leg.
 func (l *Leg) Close(e End, bye bool) {
-	defer l.Call.Stage("close")()
 	l.Stop(e)
 	e = l.Ended()
 	l.mu.Lock()
@@ -436,9 +435,10 @@ func (l *Leg) Close(e End, bye bool) {
 	}
 	if l.Media != nil {
 		st := l.Media.Stats()
-		codec := st.Codec + "/8000" // as SDP has it, G722 too
-		l.Call.Packets("recv", codec, st.PacketsIn)
-		l.Call.Packets("send", codec, st.PacketsOut)
+		l.Call.Packets("recv", st.Codec, st.PacketsIn-st.EventsIn)
+		l.Call.Packets("send", st.Codec, st.PacketsOut-st.EventsOut)
+		l.Call.Packets("recv", media.EventName, st.EventsIn)
+		l.Call.Packets("send", media.EventName, st.EventsOut)
 		l.Media.Close()
 	}
 	l.Call.End(e.Why)

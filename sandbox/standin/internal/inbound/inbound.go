@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -315,7 +316,6 @@ func (c *inboundCall) evaluate(ctx context.Context, trunk string, desc *rpc.SIPC
 	for k, v := range attrs.Provider(req.Headers()) {
 		extra[k] = v
 	}
-	defer c.leg.Call.Stage("eval-dispatch")()
 	return c.env.IO.EvaluateSIPDispatchRules(ctx, &rpc.EvaluateSIPDispatchRulesRequest{
 		SipCallId: c.leg.ID, SipTrunkId: trunk,
 		CallingNumber: req.From().Address.User, CallingHost: req.From().Address.Host,
@@ -326,7 +326,6 @@ func (c *inboundCall) evaluate(ctx context.Context, trunk string, desc *rpc.SIPC
 
 // adopt takes over the limits that the rule sets.
 func (c *inboundCall) adopt(rule *rpc.EvaluateSIPDispatchRulesResponse) {
-	c.leg.Call.Checked()
 	c.addToLog("ruleID", rule.SipDispatchRuleId, "room", rule.RoomName)
 	c.log.Info("dispatched", "result", rule.Result.String(), "identity", rule.ParticipantIdentity)
 	limit := rule.MaxCallDuration.AsDuration()
@@ -342,7 +341,10 @@ func (c *inboundCall) adopt(rule *rpc.EvaluateSIPDispatchRulesResponse) {
 // dispatch asks for the rule and handles the refusals. ok is false when the
 // call is over.
 func (c *inboundCall) dispatch(ctx context.Context, trunk string, desc *rpc.SIPCall, pin string, noPIN bool) (*rpc.EvaluateSIPDispatchRulesResponse, bool) {
+	evaluated := c.leg.Call.Stage("eval-dispatch")
 	rule, err := c.evaluate(ctx, trunk, desc, pin, noPIN)
+	evaluated()
+	c.leg.Call.Checked()
 	if c.isEnding() {
 		return nil, false
 	}
@@ -396,7 +398,6 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 		c.leg.Call.Offered(names)
 	}
 	answer, err := c.leg.Media.Answer(c.tx.Req.Body())
-	c.env.Metrics.SDP("answer", len(answer))
 	if err != nil {
 		c.log.Info("media refused", "err", err)
 		c.quiet()
@@ -408,6 +409,7 @@ func (c *inboundCall) openMedia(rule *rpc.EvaluateSIPDispatchRulesResponse) bool
 		c.leg.Close(call.End{Why: call.MediaFailure(err), Reason: livekit.DisconnectReason_CLIENT_INITIATED}, false)
 		return false
 	}
+	c.env.Metrics.SDP("answer", len(answer))
 	return true
 }
 
@@ -430,7 +432,7 @@ func (c *inboundCall) direct(rule *rpc.EvaluateSIPDispatchRulesResponse) {
 		return
 	}
 	published := make(chan error, 1)
-	go func() { published <- c.leg.Room().Publish() }()
+	go func() { published <- c.publish() }()
 	ringing := rule.RingingTimeout.AsDuration()
 	if ringing <= 0 {
 		ringing = defaultRingingTimeout
@@ -440,7 +442,8 @@ func (c *inboundCall) direct(rule *rpc.EvaluateSIPDispatchRulesResponse) {
 	limit := time.NewTimer(time.Until(c.started.Add(c.leg.MaxDuration())))
 	defer limit.Stop()
 	r := c.leg.Room()
-	waited := c.leg.Call.Stage("wait-subscribe")
+	waited := sync.OnceFunc(c.leg.Call.Stage("wait-subscribe"))
+	defer waited() // calls that nobody took count, too
 wait:
 	for {
 		select {
@@ -478,22 +481,38 @@ wait:
 	}
 	c.leg.PhoneToRoom()
 	accepted()
-	waited = c.leg.Call.Stage("wait-media")
-	rtp := time.NewTimer(firstRTPWait)
-	defer rtp.Stop()
-	select {
-	case <-c.leg.Media.FirstPacket():
-	case <-rtp.C:
-	case <-c.leg.Ending():
-	case <-r.Closed():
-	}
-	waited()
+	c.waitMedia(r.Closed())
 	select {
 	case <-c.leg.Ending():
 	default:
 		c.leg.SetStatus(attrs.Active)
 	}
 	c.inCall(answered)
+}
+
+// publish brings the caller's track into the room.
+func (c *inboundCall) publish() error {
+	published := c.leg.Call.Stage("track-publish")
+	err := c.leg.Room().Publish()
+	published()
+	if err == nil {
+		// It subscribes by joining: a stage without a length, as in livekit-sip.
+		c.leg.Call.Stage("track-subscribe")()
+	}
+	return err
+}
+
+// waitMedia waits for the phone's first packet, for a while.
+func (c *inboundCall) waitMedia(closed <-chan struct{}) {
+	defer c.leg.Call.Stage("wait-media")()
+	t := time.NewTimer(firstRTPWait)
+	defer t.Stop()
+	select {
+	case <-c.leg.Media.FirstPacket():
+	case <-t.C:
+	case <-c.leg.Ending():
+	case <-closed:
+	}
 }
 
 // rejectWith refuses a ringing call with 486 and leaves the room for e.

@@ -39,10 +39,12 @@ func (c *inboundCall) withPIN(trunk string, desc *rpc.SIPCall, rule *rpc.Evaluat
 	if !c.openMedia(rule) {
 		return
 	}
+	accepted := c.leg.Call.Stage("call-accept")
 	answered, ok := c.accept(nil) // the rule is not known, so no headers of it
 	if !ok {
 		return
 	}
+	accepted()
 	keys := make(chan string, 64)
 	c.leg.OnKey(func(digit string) {
 		select {
@@ -80,7 +82,7 @@ func (c *inboundCall) withPIN(trunk string, desc *rpc.SIPCall, rule *rpc.Evaluat
 		c.leg.Close(call.End{Why: "participant-failed", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, true)
 		return
 	}
-	if err := c.leg.Room().Publish(); err != nil {
+	if err := c.publish(); err != nil {
 		c.log.Warn("could not publish", "err", err)
 	}
 	c.leg.PhoneToRoom()
@@ -115,6 +117,7 @@ func (c *inboundCall) readPIN(keys <-chan string, answered time.Time) (string, b
 	defer cancel()
 	go c.play(ctx, prompt(enterPromptTime, 660, 660))
 	go c.leg.RunWithoutRoom(c.started, answered, c.noRTP(answered))
+	c.waitMedia(nil)
 	pin := ""
 	for {
 		select {

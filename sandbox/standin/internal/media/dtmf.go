@@ -196,7 +196,9 @@ func (s *Session) sendKey(pt uint8, code byte, wait func(int) error) (err error)
 		for range copies {
 			if e := s.out.send(pt, ts, i == 1, payload[:]); e != nil {
 				s.log.Debug("dtmf not sent", "err", e)
+				continue
 			}
+			s.eventsOut.Add(1)
 		}
 	}
 	return err

@@ -77,6 +77,12 @@ const (
 	rtpClock = 8000
 )
 
+// EventName is telephone-event as SDP has it.
+const EventName = dtmfName + "/8000"
+
+// sdpName is a codec as SDP has it: name and clock.
+func sdpName(codec string) string { return fmt.Sprintf("%s/%d", codec, rtpClock) }
+
 // choice is one codec with the payload type agreed for it.
 type choice struct {
 	codecDef
@@ -90,7 +96,8 @@ type remoteSDP struct {
 	host      string         // set when the address is a host name
 	secure    bool           // RTP/SAVP or RTP/SAVPF
 	codecs    map[codecKind]uint8
-	dtmfPT    int // -1: none
+	dtmfPT    int  // -1: none
+	others    bool // payload types that are none of these
 	crypto    []cryptoLine
 }
 
@@ -172,16 +179,22 @@ func parseSDP(raw []byte) (*remoteSDP, error) {
 		}
 		pt := uint8(v)
 		name, mapped := names[pt]
+		known := false
 		for _, c := range codecDefs {
 			if (mapped && name == strings.ToLower(c.name)+"/8000") || (!mapped && pt == c.pt) {
+				known = true
 				if _, dup := r.codecs[c.kind]; !dup {
 					r.codecs[c.kind] = pt
 				}
 			}
 		}
-		if mapped && name == dtmfName+"/8000" && r.dtmfPT < 0 {
-			r.dtmfPT = int(pt)
+		if mapped && name == EventName {
+			known = true
+			if r.dtmfPT < 0 {
+				r.dtmfPT = int(pt)
+			}
 		}
+		r.others = r.others || !known
 	}
 	return r, nil
 }

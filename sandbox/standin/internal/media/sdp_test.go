@@ -130,7 +130,7 @@ func TestOfferAsRecorded(t *testing.T) {
 		t.Fatalf("version %d of id %d", s.local.version, id)
 	}
 	s.Reinvite([]byte(r.Reinvite))
-	if st := s.Stats(); st.Codec != "PCMU" || st.DTMFPayloadType != 101 || st.Remote.Port() != 59789 {
+	if st := s.Stats(); st.Codec != "PCMU/8000" || st.DTMFPayloadType != 101 || st.Remote.Port() != 59789 {
 		t.Fatalf("stats %+v", st)
 	}
 }

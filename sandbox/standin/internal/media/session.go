@@ -58,6 +58,7 @@ type Options struct {
 type Stats struct {
 	PacketsIn, BytesIn   uint64 // RTP of any payload type; payload bytes
 	PacketsOut, BytesOut uint64
+	EventsIn, EventsOut  uint64 // the packets among them that were keys
 	Lost                 uint64 // packets from the phone given up as lost
 	Junk                 uint64 // datagrams that were no usable RTP
 	Codec                string // "" before the negotiation
@@ -113,6 +114,7 @@ type Session struct {
 	pace   *pacer
 
 	packetsIn, bytesIn, junk atomic.Uint64
+	eventsIn, eventsOut      atomic.Uint64
 
 	closed    chan struct{}
 	closeOnce sync.Once
@@ -275,17 +277,26 @@ func (s *Session) AcceptAnswer(body []byte) error {
 	return s.settle(l, codec, r, mine, theirs)
 }
 
-// Offered names the codecs of an offer that this session may speak; ok is false
-// if the offer can not be read.
+// Offered names what an offer lists, each once: what this session may speak
+// and telephone-event with their clock, all the rest together as "other". ok
+// is false if the offer can not be read.
 func (s *Session) Offered(offer []byte) (names []string, ok bool) {
 	r, err := parseSDP(offer)
 	if err != nil {
 		return nil, false
 	}
+	known := 0
 	for _, c := range s.have {
 		if _, has := r.codecs[c.kind]; has {
-			names = append(names, c.name)
+			names = append(names, sdpName(c.name))
+			known++
 		}
+	}
+	if r.others || known < len(r.codecs) {
+		names = append(names, "other")
+	}
+	if r.dtmfPT >= 0 {
+		names = append(names, EventName)
 	}
 	return names, true
 }
@@ -510,6 +521,7 @@ func (s *Session) onDatagram(pkt *rtp.Packet, data, plain []byte, from netip.Add
 	isAudio := pkt.PayloadType == n.codec.pt && len(pkt.Payload) > 0
 	n.play.push(pkt.SSRC, pkt.SequenceNumber, pkt.Payload, !isAudio, now)
 	if n.dtmfPT >= 0 && int(pkt.PayloadType) == n.dtmfPT && n.codec.pt != uint8(n.dtmfPT) {
+		s.eventsIn.Add(1)
 		s.onEvent(pkt.Timestamp, pkt.Payload)
 	}
 }
@@ -569,6 +581,7 @@ func (s *Session) ReadPCM(frame []int16) (int, error) {
 // Stats is a snapshot of the counters.
 func (s *Session) Stats() Stats {
 	st := Stats{
+		EventsIn: s.eventsIn.Load(), EventsOut: s.eventsOut.Load(), // first: never more than the packets
 		PacketsIn: s.packetsIn.Load(), BytesIn: s.bytesIn.Load(),
 		PacketsOut: s.out.packets.Load(), BytesOut: s.out.bytes.Load(),
 		Junk: s.junk.Load(), DTMFPayloadType: -1,
@@ -577,7 +590,7 @@ func (s *Session) Stats() Stats {
 		st.Remote = *r
 	}
 	if n := s.neg.Load(); n != nil {
-		st.Codec, st.PayloadType, st.DTMFPayloadType = n.codec.name, n.codec.pt, n.dtmfPT
+		st.Codec, st.PayloadType, st.DTMFPayloadType = sdpName(n.codec.name), n.codec.pt, n.dtmfPT
 		st.Encrypted = n.recv != nil
 		st.Lost = n.play.lost()
 	}

@@ -117,7 +117,7 @@ func TestToneEachCodec(t *testing.T) {
 				t.Errorf("%s: %v Hz has amplitude %.3f and is %.3f of the signal", codec, freq, level, best)
 			}
 			st := b.Stats()
-			if st.Codec != codec || st.PacketsIn < 50 || st.BytesIn < 50*160 || st.Remote.Port() != uint16(a.Port()) {
+			if st.Codec != sdpName(codec) || st.PacketsIn < 50 || st.BytesIn < 50*160 || st.Remote.Port() != uint16(a.Port()) {
 				t.Errorf("stats %+v", st)
 			}
 			if d := time.Since(b.LastPacketTime()); d > time.Second {

@@ -222,11 +222,17 @@ func (s *Service) serveHTTP() error {
 	return nil
 }
 
+// retire takes no more calls out. Health says so last: who has seen it is sure that
+// livekit-server does not find this service any more.
+func (s *Service) retire() {
+	s.rpc.DeregisterCreateSIPParticipantTopic(s.cfg.ClusterID)
+	s.metrics.Available(false)
+	s.state.Store(stopping)
+}
+
 // Drain takes no more calls out and waits until all calls have ended, or ctx.
 func (s *Service) Drain(ctx context.Context) {
-	s.state.Store(stopping)
-	s.metrics.Available(false)
-	s.rpc.DeregisterCreateSIPParticipantTopic(s.cfg.ClusterID)
+	s.retire()
 	done := s.env.Drained()
 	t := time.NewTicker(drainLog)
 	defer t.Stop()
@@ -248,9 +254,7 @@ func (s *Service) Drain(ctx context.Context) {
 
 // Stop hangs up all calls and closes everything.
 func (s *Service) Stop() {
-	s.state.Store(stopping)
-	s.metrics.Available(false)
-	s.rpc.DeregisterCreateSIPParticipantTopic(s.cfg.ClusterID)
+	s.retire()
 	for _, l := range s.env.Legs() {
 		l.Stop(call.EndShutdown)
 	}

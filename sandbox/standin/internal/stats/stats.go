@@ -93,14 +93,14 @@ func New(node string) *Stats {
 	s.active = gauge("calls_active", "calls at the moment", "dir", "to")
 	s.terminated = counter("calls_terminated", "calls ended", "dir", "to", "result", "reason")
 	s.session = histogram("dur_session_sec", "INVITE to end", long, "dir")
-	s.call = histogram("dur_call_sec", "dispatch (in) or answer (out) to end", long, "dir")
+	s.call = histogram("dur_call_sec", "joining the room to end", long, "dir")
 	s.check = histogram("dur_check_sec", "INVITE to dispatch", short, "dir")
-	s.join = histogram("dur_join_sec", "INVITE to being in the room", short, "dir")
+	s.join = histogram("dur_join_sec", "INVITE to joining the room (in) or answer (out)", short, "dir")
 	s.stage = histogram("stage_dur_sec", "stages of a call", short, "dir", "stage")
 	s.packets = counter("packets_rtp", "RTP packets", "dir", "to", "op", "payload")
 	s.sdpSize = histogram("sdp_size_bytes", "size of session descriptions", []float64{100, 200, 400, 800, 1600}, "type")
 	s.sdpParsed = counter("sdp_parsed_total", "offers of callers that could be read", "dir", "provider")
-	s.codecs = counter("codec_offered_total", "codecs that callers offer and this service speaks", "dir", "provider", "codec")
+	s.codecs = counter("codec_offered_total", "codecs that callers offer; other is what this service does not speak", "dir", "provider", "codec")
 	s.stuck = counter("calls_termination_failures", "calls whose BYE was not sent or not answered", "dir")
 	s.transfers = counter("transfers_total", "transfers started", "dir")
 	s.xferOK = counter("transfers_succeeded_total", "transfers that succeeded", "dir")
@@ -151,6 +151,7 @@ type Call struct {
 	provider string
 	counted  bool // in calls_active
 	accepted time.Time
+	joining  time.Time
 	ended    bool
 }
 
@@ -205,7 +206,7 @@ func (c *Call) Answered() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.accept()
-	c.joined()
+	c.join()
 }
 
 func (c *Call) accept() {
@@ -221,29 +222,34 @@ func (c *Call) Failed(reason string) {
 	}
 }
 
-// Checked is called when the call is dispatched.
+// Checked is called when the rules are evaluated, whatever comes of it.
 func (c *Call) Checked() {
-	if c != nil && c.s != nil {
-		d := time.Since(c.started)
-		c.s.check.WithLabelValues(c.dir).Observe(d.Seconds())
-		c.observe("auth-check", d)
+	if c == nil || c.s == nil {
+		return
 	}
+	d := time.Since(c.started)
+	c.s.check.WithLabelValues(c.dir).Observe(d.Seconds())
+	c.observe("auth-check", d)
 }
 
-// Joined is called when a call in is in its room.
-func (c *Call) Joined() {
-	if c != nil && c.s != nil {
-		c.joined()
+// Joining is called when a call in sets out to join its room.
+func (c *Call) Joining() {
+	if c == nil || c.s == nil {
+		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.joining = time.Now()
+	c.join()
 }
 
-func (c *Call) joined() {
+func (c *Call) join() {
 	d := time.Since(c.started)
 	c.s.join.WithLabelValues(c.dir).Observe(d.Seconds())
 	c.observe("invite-to-dispatch", d)
 }
 
-// Offered counts the caller's offer and what of it this service speaks.
+// Offered counts the caller's offer and the codecs in it.
 func (c *Call) Offered(codecs []string) {
 	if c == nil || c.s == nil {
 		return
@@ -321,17 +327,20 @@ func (c *Call) End(reason string) {
 	c.s.terminated.WithLabelValues(c.dir, c.to, result(reason), reason).Inc()
 }
 
-// endIn adds what calls in alone have: durations, and the error of a call that
-// its trunk did not let in.
+// endIn adds what calls in alone have: durations, of the call itself only if it
+// got as far as a room, and the error of a call that its trunk did not let in.
 func (c *Call) endIn(reason string) {
 	d := time.Since(c.started)
 	c.s.session.WithLabelValues(c.dir).Observe(d.Seconds())
 	c.observe("session", d)
+	c.s.stage.WithLabelValues(c.dir, "close") // livekit-sip has this stage and never measures it
 	if c.accepted.IsZero() {
 		c.s.errors.WithLabelValues(c.dir, c.to, reason).Inc()
+	}
+	if c.joining.IsZero() {
 		return
 	}
-	d = time.Since(c.accepted)
+	d = time.Since(c.joining)
 	c.s.call.WithLabelValues(c.dir).Observe(d.Seconds())
 	c.observe("call", d)
 }

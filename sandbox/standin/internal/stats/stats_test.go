@@ -20,8 +20,13 @@ func TestCalls(t *testing.T) {
 	s.InviteRaw()
 	a, b, c := s.StartIn(), s.StartOut("h:5060"), s.StartIn()
 	a.LetIn("1.2.3.4", true)
-	a.Offered([]string{"PCMU"})
+	a.Offered([]string{"PCMU/8000", "other"})
+	a.Checked()
+	a.Joining()
 	a.End("hangup")
+	e := s.StartIn()
+	e.LetIn("1.2.3.4", true)
+	e.End("wrong-pin")
 	a.End("again")
 	b.Failed(StatusLabel(486))
 	b.End(Refused(486))
@@ -32,14 +37,14 @@ func TestCalls(t *testing.T) {
 	a.Transfer()("")
 	a.Transfer()(StatusWord(603))
 	b.Stuck()
-	a.Stage("close")()
-	b.Stage("close")()
+	a.Stage("sip-accept")()
+	b.Stage("sip-accept")()
 	text := scrape(s)
 	for _, want := range []string{
 		`livekit_sip_available 1`,
 		`livekit_sip_invite_requests_raw 1`,
-		`livekit_sip_invite_requests{dir="in"} 2`,
-		`livekit_sip_invite_accepted{dir="in",to="1.2.3.4"} 1`,
+		`livekit_sip_invite_requests{dir="in"} 3`,
+		`livekit_sip_invite_accepted{dir="in",to="1.2.3.4"} 2`,
 		`livekit_sip_invite_accepted{dir="out",to="h"} 1`,
 		`livekit_sip_invite_error{dir="in",reason="unauthorized",to="unknown"} 1`,
 		`livekit_sip_invite_error{dir="out",reason="486-BusyHere",to="h"} 1`,
@@ -51,13 +56,17 @@ func TestCalls(t *testing.T) {
 		`livekit_sip_calls_terminated{dir="out",reason="bye-q.850-17",result="success",to="h"} 1`,
 		`livekit_sip_calls_termination_failures{dir="out"} 1`,
 		`livekit_sip_sdp_parsed_total{dir="in",provider="external"} 1`,
-		`livekit_sip_codec_offered_total{codec="PCMU",dir="in",provider="external"} 1`,
+		`livekit_sip_codec_offered_total{codec="PCMU/8000",dir="in",provider="external"} 1`,
+		`livekit_sip_codec_offered_total{codec="other",dir="in",provider="external"} 1`,
+		`livekit_sip_dur_check_sec_count{dir="in"} 1`,
+		`livekit_sip_dur_call_sec_count{dir="in"} 1`,
 		`livekit_sip_transfers_total{dir="in"} 2`,
 		`livekit_sip_transfers_succeeded_total{dir="in"} 1`,
 		`livekit_sip_transfers_failed_total{dir="in",reason="global_decline"} 1`,
 		`livekit_sip_transfers_active{dir="in"} 0`,
-		`livekit_sip_stage_dur_sec_count{dir="in",stage="close"} 1`,
-		`livekit_sip_stage_dur_sec_count{dir="in",stage="session"} 2`,
+		`livekit_sip_stage_dur_sec_count{dir="in",stage="sip-accept"} 1`,
+		`livekit_sip_stage_dur_sec_count{dir="in",stage="session"} 3`,
+		`livekit_sip_stage_dur_sec_count{dir="in",stage="close"} 0`,
 		`livekit_sip_stage_dur_sec_count{dir="in",stage="call"} 1`,
 		`livekit_sip_dur_join_sec_count{dir="out"} 1`,
 	} {
@@ -70,7 +79,7 @@ func TestCalls(t *testing.T) {
 			t.Errorf("missing %s", want)
 		}
 	}
-	for _, not := range []string{"again", `stage_dur_sec_count{dir="out",stage="close"}`, `to="unknown"} 0`} {
+	for _, not := range []string{"again", `stage_dur_sec_count{dir="out",stage="sip-accept"}`, `to="unknown"} 0`} {
 		if strings.Contains(text, not) {
 			t.Errorf("%s should not be there", not)
 		}
@@ -107,7 +116,7 @@ func TestNil(t *testing.T) {
 	for _, c := range []*Call{nil, s.StartIn(), s.StartOut("x")} {
 		c.LetIn("x", true)
 		c.Checked()
-		c.Joined()
+		c.Joining()
 		c.Offered([]string{"x"})
 		c.Answered()
 		c.Failed("x")
