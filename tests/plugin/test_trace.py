@@ -163,7 +163,7 @@ def test_a_scenario_on_a_stack_of_its_own_has_its_report_with_its_faults(
                 await number.room.join(tone=700)
                 call = await box.phone.dial(number)
                 await call.answered(within=10)
-                await stack.part("sip").stop(grace=1.0)
+                await stack.part("sip").stop(grace=20)
                 await call.hears_tone(123, within=1)
         """
     )

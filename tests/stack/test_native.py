@@ -113,7 +113,7 @@ async def test_a_part_that_is_stopped_is_a_fault_and_the_stacks_own_end_is_none(
     engine = NativeEngine(StackOptions(engine="native", run_dir=tmp_path / "run"), timeline)
     await engine.start()
     try:
-        await engine.part("sip").stop(grace=1.0)
+        await engine.part("sip").stop(grace=20)
         event = await timeline.wait(
             lambda e: e.source == "fault", within=3, expected="the news of its end"
         )
