@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ LOUD_DBOV = -18.0
 
 
 async def share_heard(sandbox: Sandbox, wire: Wire, packet_ms: int) -> float:
-    """How much of 1.5 s a peer hears of a caller that sends a tone in packets of `packet_ms`."""
+    """How much a peer hears of a caller that sends a tone in packets of `packet_ms`: of half a
+    second, the best of some. A busy machine makes gaps as well, but not in each half second.
+    """
     number = await sandbox.inbound()
     assert number.room is not None
     peer = await number.room.join(tone=PEER_TONE)
@@ -30,17 +34,21 @@ async def share_heard(sandbox: Sandbox, wire: Wire, packet_ms: int) -> float:
     loud: asyncio.Queue[bool] = asyncio.Queue()
 
     def take(chunk: Chunk) -> None:
-        for part in np.array_split(chunk.heard, 4):  # of 5 ms: a gap may be no longer
-            loud.put_nowait(level_dbov(part) > LOUD_DBOV)
+        for part in np.array_split(chunk.heard, chunk.heard.size // (chunk.rate // 200)):
+            loud.put_nowait(level_dbov(part) > LOUD_DBOV)  # of 5 ms: a gap may be no longer
 
     await peer.listen(take)
-    while not loud.empty():  # what came before the tone
-        loud.get_nowait()
-    heard = [await asyncio.wait_for(loud.get(), 2) for _ in range(300)]
+    half: deque[bool] = deque(maxlen=100)
+    best = 0.0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            while best < 0.95:
+                half.append(await loud.get())
+                best = max(best, sum(half) / 100)
     # Ours have 20 ms, whatever theirs have.
     assert "a=ptime:20" in call.answer.body.splitlines()
     assert set(call.media.payload_lengths) == {160}
-    return sum(heard) / len(heard)
+    return best
 
 
 @pytest.mark.parametrize("packet_ms", [10, 30])
@@ -53,7 +61,7 @@ async def test_packets_of_other_lengths_are_heard_without_gaps(
     (S-MED-09)
     """
     # A packet of which only 20 ms were played would leave a third of it silent.
-    assert await share_heard(sandbox, wire, packet_ms) > 0.85
+    assert await share_heard(sandbox, wire, packet_ms) >= 0.95
 
 
 async def test_a_phone_that_leaves_silence_out_is_heard_again(sandbox: Sandbox, wire: Wire) -> None:
