@@ -24,6 +24,8 @@ def voices(*script: Turn) -> dict[str, Any]:
         "llm": ScriptedLLM(*script, otherwise="pardon"),
         # There is no echo on a line of the sandbox: the agent may be interrupted at once.
         "aec_warmup_duration": None,
+        # When the call is over, no last words are waited for (2 s by default).
+        "session_close_transcript_timeout": 0.1,
     }
     if kind == "words":
         return {**offline, "stt": LocalSTT(), "tts": LocalTTS()}

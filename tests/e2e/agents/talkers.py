@@ -32,6 +32,7 @@ def voices(*script: Turn, otherwise: str = "huh") -> dict[str, Any]:
         "tts": ToneTTS(),
         "vad": None,
         "aec_warmup_duration": None,
+        "session_close_transcript_timeout": 0.1,
         "turn_handling": {
             "turn_detection": "stt",
             "endpointing": {"min_delay": 0.0, "max_delay": 0.3},

@@ -54,6 +54,7 @@ async def entrypoint(ctx: JobContext) -> None:
         },
         # There is no echo on this line: the agent may be interrupted from its first word.
         aec_warmup_duration=None,
+        session_close_transcript_timeout=0.1,
     )
     await session.start(Desk(caller.attributes.get("order.id", "?")), room=ctx.room)
 
@@ -67,5 +68,6 @@ async def spoken(ctx: JobContext) -> None:
         llm=script(),
         tts=LocalTTS(),
         aec_warmup_duration=None,
+        session_close_transcript_timeout=0.1,
     )
     await session.start(Desk(caller.attributes.get("order.id", "?")), room=ctx.room)
