@@ -20,25 +20,9 @@ from livekit.agents.beta.workflows.dtmf_inputs import GetDtmfTask
 from livekit.agents.voice.amd import AMD
 from livekit.agents.voice.room_io import RoomOptions
 
-from sandbox.speech import ScriptedLLM, ToneSTT, ToneTTS, ToolCall, Turn
+from sandbox.speech import ScriptedLLM, ToolCall, Turn
 from tests.e2e.agents.attention import Attention
-
-
-def voices(*script: Turn, otherwise: str = "huh") -> dict[str, Any]:
-    """The arguments of a session that talks over the tone alphabet."""
-    return {
-        "stt": ToneSTT(),
-        "llm": ScriptedLLM(*script, otherwise=otherwise),
-        "tts": ToneTTS(),
-        "vad": None,
-        "aec_warmup_duration": None,
-        "session_close_transcript_timeout": 0.1,
-        "turn_handling": {
-            "turn_detection": "stt",
-            "endpointing": {"min_delay": 0.0, "max_delay": 0.3},
-        },
-    }
-
+from tests.e2e.voices import voices
 
 # Longer than anybody lets it finish: ten seconds of the alphabet.
 LONG = "the terms and conditions of this service are as follows " * 2
