@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -10,6 +11,7 @@ import (
 	"livekit-sip-sandbox/standin/internal/attrs"
 	"livekit-sip-sandbox/standin/internal/call"
 	"livekit-sip-sandbox/standin/internal/media"
+	"livekit-sip-sandbox/standin/internal/room"
 )
 
 // pinLimit is the longest PIN; a longer entry is wrong.
@@ -78,13 +80,25 @@ func (c *inboundCall) withPIN(trunk string, desc *rpc.SIPCall, rule *rpc.Evaluat
 	default:
 	}
 	if err := c.leg.Join(c.leg.Context(), c.participant(found, attrs.Active)); err != nil {
+		if out := (*room.ClosedError)(nil); errors.As(err, &out) {
+			c.leg.Close(call.End{Why: "removed", Reason: out.Reason}, true)
+			return
+		}
 		c.log.Warn("could not join the room", "err", err)
 		c.leg.Close(call.End{Why: "participant-failed", Reason: livekit.DisconnectReason_CLIENT_INITIATED}, true)
 		return
 	}
-	if err := c.publish(); err != nil {
-		c.log.Warn("could not publish", "err", err)
-	}
+	// Beside the call: who is removed meanwhile is hung up on at once.
+	r := c.leg.Room()
+	go func() {
+		if err := c.publish(); err != nil {
+			select {
+			case <-r.Closed(): // the room is the reason, not the track
+			default:
+				c.log.Warn("could not publish", "err", err)
+			}
+		}
+	}()
 	c.leg.PhoneToRoom()
 	c.inCall(answered)
 }
