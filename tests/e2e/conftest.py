@@ -32,14 +32,15 @@ Connect = Callable[..., Awaitable[Talk]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under xdist, what has an agent or a conversation runs on one worker, one after the other.
+    """Under xdist, what has an agent or a conversation runs on two workers, one after the other.
 
-    Importing livekit-agents takes seconds, and spoken text suffers on a machine that is busy.
+    Importing livekit-agents takes seconds a worker, and spoken text suffers on a machine that is
+    busy.
     """
     for item in items:
-        if {"agents", "speech", "examples"} & set(item.path.parts) or "agent" in getattr(
-            item, "fixturenames", ()
-        ):
+        if {"speech", "examples"} & set(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group("conversations"))
+        elif "agents" in item.path.parts or "agent" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("agents"))
 
 
