@@ -1,3 +1,21 @@
-"""Shared by all tests: pytester, for the tests of the plugin."""
+"""Shared by all tests: pytester, for the tests of the plugin; how many run at a time."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """`-n auto`: one more than there are cores, because a scenario mostly waits for a phone."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        cores = os.cpu_count() or 1
+    return cores + 1
