@@ -22,7 +22,7 @@ from sandbox.phone.client import Credentials, Phone
 from sandbox.speech.voice import Voice
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.stack import Stack
-from sandbox.switchboard import Switchboard
+from sandbox.switchboard import TEST_HEADER, Switchboard
 from sandbox.telephony.inbound import Inbound, RuleKind, build_rule, build_trunk
 from sandbox.telephony.numbers import NumberBlock
 from sandbox.telephony.outbound import (
@@ -312,6 +312,8 @@ class Sandbox:
     ) -> OutboundCall:
         """CreateSIPParticipant: let the SIP service call `to` and put it in a room.
 
+        The INVITE carries the test's name as X-Sandbox-Test, unless `sandbox.phone.test` is "".
+
         Args:
             trunk: the outbound trunk, its id, or an inline trunk (which needs `sip_number`).
             to: `sip_call_to`, the number to call.
@@ -327,6 +329,9 @@ class Sandbox:
         handle = room or self.room()
         inline = isinstance(trunk, api.SIPOutboundConfig)
         by_id = trunk if isinstance(trunk, str) else getattr(trunk, "sip_trunk_id", "")
+        headers = dict(fields.pop("headers", None) or {})
+        if self.phone.test and all(name.lower() != TEST_HEADER.lower() for name in headers):
+            headers[TEST_HEADER] = self.phone.test
         request = build_participant_request(
             {
                 "sip_trunk_id": by_id,
@@ -334,6 +339,7 @@ class Sandbox:
                 "sip_call_to": to,
                 "room_name": handle.name,
                 "wait_until_answered": wait,
+                "headers": headers,
                 **fields,
             }
         )

@@ -12,9 +12,10 @@ from sandbox.stack.endpoints import Endpoints
 from sandbox.telephony.inbound import Inbound
 from sandbox.telephony.numbers import NumberBlock
 
-__all__ = ["Switchboard"]
+__all__ = ["TEST_HEADER", "Switchboard"]
 
-_TEST_HEADER = "X-Sandbox-Test"
+TEST_HEADER = "X-Sandbox-Test"
+"""Carries the name of the test on the INVITEs of its calls."""
 
 
 class Switchboard:
@@ -28,7 +29,7 @@ class Switchboard:
         self, phone: Phone, endpoints: Endpoints, numbers: NumberBlock, test: str = ""
     ) -> None:
         self.phone = phone
-        #: The value of X-Sandbox-Test on the INVITEs of `dial`; none is sent if it is empty.
+        #: The value of X-Sandbox-Test on INVITEs, also of `Sandbox.call_out`; "" sends none.
         self.test = re.sub(r"[^\x21-\x7e]+", "_", test)[:120]
         self._endpoints = endpoints
         self._numbers = numbers
@@ -67,8 +68,8 @@ class Switchboard:
             uri = f"sip:{uri}@{self._endpoints.sip_address}"
         if self.test:
             headers = header_list(options.pop("headers", None))
-            if all(name.lower() != _TEST_HEADER.lower() for name, _ in headers):
-                headers.append((_TEST_HEADER, self.test))
+            if all(name.lower() != TEST_HEADER.lower() for name, _ in headers):
+                headers.append((TEST_HEADER, self.test))
             options["headers"] = headers
         return await self.phone.dial(
             uri, caller=self._numbers.take() if caller is None else caller, **options

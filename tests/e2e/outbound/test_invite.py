@@ -69,6 +69,7 @@ def sender(invite: SipMessage) -> str:
 
 async def test_the_headers_of_a_plain_invite(sandbox: Sandbox, callee: Callee) -> None:
     """The headers of an INVITE are these, in this order, and no others. (S-OUT-01)"""
+    sandbox.phone.test = ""  # or X-Sandbox-Test would be one more
     trunk = await sandbox.outbound_trunk(
         callee.line.address, numbers=[callee.number], transport=TRANSPORT.SIP_TRANSPORT_UDP
     )
@@ -90,6 +91,13 @@ async def test_the_headers_of_a_plain_invite(sandbox: Sandbox, callee: Callee) -
     assert re.fullmatch(
         rf"SIP/2\.0/UDP {re.escape(ends.sip_address)};branch=z9hG4bK[^;]+;alias", via
     )
+
+
+async def test_the_invite_carries_the_name_of_the_test(sandbox: Sandbox, callee: Callee) -> None:
+    """A call that a test asks for is found by the test's name, as X-Sandbox-Test."""
+    invite = await callee.invite()
+    assert invite.header("X-Sandbox-Test") == sandbox.phone.test
+    assert "test_the_invite_carries" in sandbox.phone.test
 
 
 async def test_the_offer_of_a_plain_invite(callee: Callee) -> None:
@@ -355,11 +363,12 @@ async def test_a_tel_uri_is_taken_for_a_name(callee: Callee) -> None:
 # --- headers ----------------------------------------------------------------------------------
 
 
-async def test_headers_may_say_who_the_user_agent_is(callee: Callee) -> None:
+async def test_headers_may_say_who_the_user_agent_is(sandbox: Sandbox, callee: Callee) -> None:
     """Request and trunk headers are on the INVITE, sorted by name; User-Agent may be one.
 
     (S-HDR-12)
     """
+    sandbox.phone.test = ""  # or X-Sandbox-Test would be one more
     invite = await callee.invite(
         trunk={"headers": {"X-Trunk": "t", "X-Both": "trunk"}},
         headers={"X-Req": "r", "X-Both": "request", "User-Agent": "mine"},
