@@ -178,7 +178,6 @@ class AgentProcesses:
             env=env,
             cwd=Path(order.cwd),
             pipe_output=on_output is not None,
-            carries_audio=True,
         )
         running.pid = child.process.pid
         if on_output is not None:
@@ -250,7 +249,6 @@ class AgentProcesses:
             reaper=self._reaper,
             pipe_stdin=True,
             pipe_stdout=True,
-            carries_audio=True,
         )
         self._spawn(self._read_zygote(self._zygote))
         event = await self._timeline.wait(

@@ -73,7 +73,6 @@ class AgentHost:
                 env={"TMPDIR": str(self._temp)},
                 pipe_stdin=True,
                 pipe_stdout=True,
-                carries_audio=True,
             )
             self._reader = asyncio.create_task(self._read(self._child))
             event = await self._timeline.wait(

@@ -19,8 +19,6 @@ import sys
 import traceback
 from typing import Any
 
-from sandbox.stack.priority import prefer
-
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
@@ -52,8 +50,6 @@ def _child(order: dict[str, Any], parent: int) -> None:
     if os.getppid() != parent:
         return
     os.setsid()
-    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
-        prefer(os.getpid())  # a new session is a new autogroup
     signal.signal(signal.SIGINT, signal.default_int_handler)
     null = os.open(os.devnull, os.O_RDONLY)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -79,6 +79,8 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # Whatever the libraries print is no answer.
     os.dup2(2, 1)
+    # All of a core for a while: the calls that go on meanwhile come first.
+    os.nice(10)
     for line in sys.stdin:
         request = json.loads(line)
         number = request.pop("id")
