@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,7 +35,8 @@ class AttachEngine:
     """Runs scenarios against a deployment of somebody else's: staging, Kubernetes, `sandbox up`.
 
     Only the phone is started. `SANDBOX_PHONE_HOST` is the address its lines bind, which the
-    deployment must be able to reach. A stack of `sandbox up` passes its webhooks on
+    deployment must be able to reach; left out, it is the one from which this machine reaches
+    `SANDBOX_SIP_ADDRESS`. A stack of `sandbox up` passes its webhooks on
     (`SANDBOX_EVENTS_URL`). Any other deployment does not post its webhooks here: what happens in
     rooms is then seen by looking at RoomService, without disconnect reasons.
     """
@@ -89,8 +91,8 @@ class AttachEngine:
             ) from error
         started = time.monotonic()
         self._reaper = Reaper()
-        host = env.get("SANDBOX_PHONE_HOST", "127.0.0.1")
         try:
+            host = env.get("SANDBOX_PHONE_HOST") or await _this_side(sip_host, int(sip_port))
             phone = await self._start_phone(host)
         except BaseException:
             await client.aclose()
@@ -136,11 +138,11 @@ class AttachEngine:
                 remedy='is that stack still up? Then: eval "$(sandbox status -o env)"',
             ) from error
 
-    async def _start_phone(self, host: str) -> PhoneProcess:
+    async def _start_phone(self, sip_host: str) -> PhoneProcess:
         assert self._reaper is not None
         self._phone = await start_phone(
             provision.phone_python(),
-            host=host,
+            sip_host=sip_host,
             run_dir=self._options.run_dir,
             reaper=self._reaper,
             timeout=self._options.start_timeout,
@@ -212,3 +214,23 @@ class AttachEngine:
 
 def _dict(message: Any) -> dict[str, Any]:
     return MessageToDict(message, preserving_proto_field_name=True)
+
+
+async def _this_side(host: str, port: int) -> str:
+    """The address from which packets to `host` leave this machine; nothing is sent.
+
+    Raises:
+        StackError: there is no such host, or no way to it.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            found = await loop.getaddrinfo(host, port, family=socket.AF_INET)
+            probe.connect(found[0][4])
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise StackError(
+            f"no way to the SIP service at {host}:{port}",
+            seen=[str(error)],
+            remedy="check SANDBOX_SIP_ADDRESS, or name our own address in SANDBOX_PHONE_HOST",
+        ) from error

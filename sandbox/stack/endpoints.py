@@ -70,7 +70,6 @@ class Endpoints:
             "SANDBOX_REDIS_ADDRESS": self.redis_address,
             "SANDBOX_PHONE_URL": self.phone_url,
             "SANDBOX_PHONE_TOKEN": self.phone_token,
-            "SANDBOX_PHONE_HOST": self.phone_host,
             "SANDBOX_SIP_HEALTH_URL": self.sip_health_url,
             "SANDBOX_SIP_METRICS_URL": self.sip_metrics_url,
             "SANDBOX_SERVER_VERSION": self.server_version,

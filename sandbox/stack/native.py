@@ -175,7 +175,7 @@ class NativeEngine(PartsEngine[Child]):
         assert self._reaper is not None
         phone = await start_phone(
             provision.phone_python(),
-            host=_HOST,
+            sip_host=_HOST,
             run_dir=self._options.run_dir,
             reaper=self._reaper,
             timeout=self._options.start_timeout,

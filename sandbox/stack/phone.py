@@ -13,6 +13,8 @@ from sandbox.stack.process import Child, Reaper
 
 __all__ = ["PhoneProcess", "start_phone"]
 
+_HOST = "127.0.0.1"
+
 
 @dataclass(frozen=True, slots=True)
 class PhoneProcess:
@@ -24,13 +26,13 @@ class PhoneProcess:
 
 
 async def start_phone(
-    python: Path, *, host: str, run_dir: Path, reaper: Reaper, timeout: float
+    python: Path, *, sip_host: str, run_dir: Path, reaper: Reaper, timeout: float
 ) -> PhoneProcess:
     """Start the phone and wait until it takes requests.
 
     Args:
         python: the CPython 3.11 that has pjsua2-pybind11.
-        host: the address for its HTTP port and for its lines.
+        sip_host: the address for its lines; its HTTP port is on 127.0.0.1 whatever that is.
         run_dir: the folder of this run; recordings go to `phone/` in it.
         reaper: kills it should we die.
         timeout: in seconds.
@@ -43,7 +45,7 @@ async def start_phone(
     token = secrets.token_urlsafe(24)
     command: list[str | Path] = [
         python, "-m", "sandbox.phone",
-        "--host", host, "--port", "0", "--sip-host", host, "--log-dir", recordings,
+        "--host", _HOST, "--port", "0", "--sip-host", sip_host, "--log-dir", recordings,
     ]  # fmt: skip
     child = await Child.start(
         "phone",
@@ -68,7 +70,7 @@ async def start_phone(
     if port is None:
         await child.stop(grace=0)
         raise child.failure(f"exited with {child.process.returncode} before it was ready")
-    return PhoneProcess(child, f"http://{host}:{port}", token)
+    return PhoneProcess(child, f"http://{_HOST}:{port}", token)
 
 
 def phone_died(child: Child) -> StackError:

@@ -26,7 +26,7 @@ SCRIPT = (
 SPOKEN = (
     Turn(when="my order", calls=[ToolCall("status_of", {"what": "order"})]),
     Turn(when="is ready", says=lambda output: f"Yes, your {output}."),
-    Turn(when="hours", says=LONG),
+    Turn(when="opening", says=LONG),
     Turn(when="stop", says="Sorry, what else can I do?"),
 )
 
