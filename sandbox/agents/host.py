@@ -107,7 +107,20 @@ class _Job:
         source = rtc.AudioSource(_RATE, 1, queue_size_ms=100)
         track = rtc.LocalAudioTrack.create_audio_track("agent", source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-        await self.context.room.local_participant.publish_track(track, options)
+        room = self.context.room
+        if not room.isconnected():
+            return
+        closed = asyncio.Event()
+        room.on("disconnected", lambda *_: closed.set())
+        publishing = asyncio.create_task(room.local_participant.publish_track(track, options))
+        ending = asyncio.create_task(closed.wait())
+        # The SDK waits for its answer also from a room that is gone.
+        await asyncio.wait({publishing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not publishing.done():
+            publishing.cancel()
+            return
+        await publishing
         self.emit("job.published", hz=self.behaviour.tone)
         second = sine(self.behaviour.tone, 1.0, rate=_RATE)
         frames = [
