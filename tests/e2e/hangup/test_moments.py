@@ -59,4 +59,4 @@ async def test_a_call_given_up_on_its_way_into_the_room_leaves_nobody_there(
             )
         return not left
 
-    assert await until(empty, within=4), left
+    assert await until(empty, within=10), left or "a look at all rooms took too long"
