@@ -146,7 +146,12 @@ class _Job:
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
         detector = ToneDetector(_RATE)
-        stream = rtc.AudioStream(track, sample_rate=_RATE, num_channels=1, frame_size_ms=_FRAME_MS)
+        try:
+            stream = rtc.AudioStream(
+                track, sample_rate=_RATE, num_channels=1, frame_size_ms=_FRAME_MS
+            )
+        except AssertionError:
+            return  # the SDK's word for a track that went away meanwhile
         try:
             async for event in stream:
                 for edge in detector.feed(np.frombuffer(event.frame.data, dtype=np.int16)):

@@ -28,7 +28,8 @@ __all__ = ["Voice"]
 
 #: What an error shows of an end's events.
 _SHOWN = ("speech.", "call.", "media.tone", "media.silence", "room.tone", "room.track")
-_QUIET_DBOV = -60.0
+#: Below it an error speaks of silence: the idle noise of G.722 reaches -60 dBov.
+_QUIET_DBOV = -55.0
 #: How long the end of an utterance and its recognition may take, in seconds: on a busy machine.
 _RECOGNITION = 20.0
 #: The pause before spoken words, in seconds: a track that was just published loses its first sound.
