@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from livekit import api, rtc
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, JobRequest
+from livekit.rtc.participant import PublishTrackError
 
 from sandbox.agents.protocol import Behaviour, decode, encode
 from sandbox.audio import ToneDetector, sine
@@ -120,7 +121,15 @@ class _Job:
         if not publishing.done():
             publishing.cancel()
             return
-        await publishing
+        try:
+            await publishing
+        except PublishTrackError:
+            # If it is because the room is gone, that is told within moments.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(closed.wait(), 1.0)
+            if not closed.is_set():
+                raise
+            return
         self.emit("job.published", hz=self.behaviour.tone)
         second = sine(self.behaviour.tone, 1.0, rate=_RATE)
         frames = [
