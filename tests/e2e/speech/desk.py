@@ -27,7 +27,6 @@ SPOKEN = (
     Turn(when="my order", calls=[ToolCall("status_of", {"what": "order"})]),
     Turn(when="is ready", says=lambda output: f"Yes, your {output}."),
     Turn(when="opening", says=LONG),
-    Turn(when="stop", says="Sorry, what else can I do?"),
 )
 
 
@@ -61,7 +60,7 @@ async def spoken(ctx: JobContext) -> None:
     """With spoken words; the VAD and the turn detector are livekit-agents' own defaults."""
     arguments = {
         "stt": LocalSTT(),
-        "llm": ScriptedLLM(*SPOKEN, otherwise="Pardon?"),
+        "llm": ScriptedLLM(*SPOKEN, otherwise="Sorry, what else can I do?"),
         "tts": LocalTTS(),
         "aec_warmup_duration": None,
         "session_close_transcript_timeout": 0.1,

@@ -26,7 +26,7 @@ async def test_three_turns_in_spoken_words(sandbox: Sandbox) -> None:
     await call.hears("your order forty two is ready", within=15)
     await call.says("What are your opening hours?")
     await call.hears_sound(within=15)
-    await call.says("Stop, please, that is all that I wanted to know!")
+    await call.says("Please stop reading all of this out to me!")
     await call.hears("what else can I do", within=15)
     await call.hang_up()
     assert await agent.called_tool("status_of") == "order 42 is ready"
