@@ -18,13 +18,13 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import numpy as np
 from livekit import api, rtc
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, JobRequest
 from livekit.rtc.participant import PublishTrackError
 
 from sandbox.agents.protocol import Behaviour, decode, encode
 from sandbox.audio import ToneDetector, sine
+from sandbox.track_audio import samples_of
 
 __all__ = ["main"]
 
@@ -155,18 +155,9 @@ class _Job:
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
         detector = ToneDetector(_RATE)
-        try:
-            stream = rtc.AudioStream(
-                track, sample_rate=_RATE, num_channels=1, frame_size_ms=_FRAME_MS
-            )
-        except AssertionError:
-            return  # the SDK's word for a track that went away meanwhile
-        try:
-            async for event in stream:
-                for edge in detector.feed(np.frombuffer(event.frame.data, dtype=np.int16)):
-                    self.emit("job.tone", identity=identity, hz=edge.hz, on=edge.on)
-        finally:
-            await stream.aclose()
+        async for samples in samples_of(track, rate=_RATE, frame_ms=_FRAME_MS):
+            for edge in detector.feed(samples):
+                self.emit("job.tone", identity=identity, hz=edge.hz, on=edge.on)
 
     def _on_dtmf(self, press: rtc.SipDTMF) -> None:
         identity = press.participant.identity if press.participant else ""

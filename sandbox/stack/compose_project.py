@@ -193,11 +193,8 @@ class ComposeProject:
         Raises:
             StackError: Compose failed.
         """
-        compose = self._make(values)
-        answer = compose._run_command(
-            [*self.command, "run", "--detach", "--no-deps", "-T", service]
-        )
-        started = answer.stdout.decode(errors="replace").split()[-1:]
+        answer = self.compose("run", "--detach", "--no-deps", "-T", service, values=values)
+        started = answer.split()[-1:]
         found = self.docker.inspect("container", started)
         if not found:
             raise StackError(
@@ -207,16 +204,14 @@ class ComposeProject:
             )
         return Container.parse(found[0])
 
-    def compose(self, *arguments: str) -> str:
-        """What `docker compose ARGUMENTS` prints, in this project.
+    def compose(self, *arguments: str, values: Mapping[str, str] | None = None) -> str:
+        """What `docker compose ARGUMENTS` prints, in this project; `values` replace variables.
 
         Raises:
             StackError: it failed.
         """
-        compose = self._make()
-        return str(
-            compose._run_command([*self.command, *arguments]).stdout.decode(errors="replace")
-        )
+        answer = self._make(values)._run_command([*self.command, *arguments])
+        return str(answer.stdout.decode(errors="replace"))
 
     def containers(self) -> dict[str, Container]:
         """The containers of the project's services, stopped ones included.

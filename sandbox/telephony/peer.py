@@ -14,6 +14,7 @@ from sandbox.errors import UsageError
 from sandbox.talk import Backlog, Chunk, Take, Talks
 from sandbox.telephony.microphone import FRAME_MS, RATE, Microphone
 from sandbox.timeline import Event, Match, Timeline, now
+from sandbox.track_audio import samples_of
 
 __all__ = ["Peer"]
 
@@ -159,17 +160,10 @@ class Peer(Talks):
 
     async def _listen(self, track: rtc.Track, identity: str) -> None:
         detector = ToneDetector(RATE)
-        stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=FRAME_MS)
-        try:
-            async for event in stream:
-                samples = np.frombuffer(event.frame.data, dtype=np.int16)
-                self._backlog.add(Chunk(now() - FRAME_MS / 1000, RATE, samples, _NOTHING, identity))
-                for edge in detector.feed(samples):
-                    self._record(
-                        "tone", identity, hz=edge.hz, on=edge.on, level_dbov=edge.level_dbov
-                    )
-        finally:
-            await stream.aclose()
+        async for samples in samples_of(track, rate=RATE, frame_ms=FRAME_MS):
+            self._backlog.add(Chunk(now() - FRAME_MS / 1000, RATE, samples, _NOTHING, identity))
+            for edge in detector.feed(samples):
+                self._record("tone", identity, hz=edge.hz, on=edge.on, level_dbov=edge.level_dbov)
 
     # --- as an end of a conversation (sandbox.talk.Audible) --------------------------------
 

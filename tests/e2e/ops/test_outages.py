@@ -5,11 +5,24 @@ from __future__ import annotations
 import pytest
 from livekit import api
 
-from sandbox import DeadlineMissed
+from sandbox import DeadlineMissed, Inbound, Peer, Room
 from tests.conformance.media import CALLER_HZ
 from tests.e2e.conftest import PEER_TONE
 from tests.e2e.ops.conftest import Side
 from tests.e2e.ops.test_metrics import counts, scrape
+from tests.e2e.wire import WireCall
+
+
+async def hearing_each_other(side: Side) -> tuple[Inbound, Room, Peer, WireCall]:
+    """A call that is up, of a caller and a peer who hear each other's tone."""
+    await side.start()
+    number = await side.sandbox.inbound()
+    assert number.room is not None
+    peer = await number.room.join(tone=PEER_TONE)
+    call = await (await side.wire.invite(number)).answered()
+    await side.wire.event("wire.tone", hz=PEER_TONE)
+    await peer.hears_tone(CALLER_HZ, of=call.identity)
+    return number, number.room, peer, call
 
 
 async def test_a_livekit_server_that_wakes_in_time_answers_late(side: Side) -> None:
@@ -93,22 +106,16 @@ async def test_a_call_outlives_a_crash_of_livekit_server(side: Side) -> None:
 
     (S-BYE-13)
     """
-    await side.start()
-    number = await side.sandbox.inbound()
-    assert number.room is not None
-    peer = await number.room.join(tone=PEER_TONE)
-    call = await (await side.wire.invite(number)).answered()
-    await side.wire.event("wire.tone", hz=PEER_TONE)
-    await peer.hears_tone(CALLER_HZ, of=call.identity)
+    _, room, peer, call = await hearing_each_other(side)
     await side.crash("livekit-server")
     mark = side.sandbox.timeline.mark()
     await side.restart("livekit-server")
     await side.wire.event("wire.tone", hz=PEER_TONE, since=mark, within=20)
     await peer.hears_tone(CALLER_HZ, of=call.identity, since=mark, within=20)
     assert call.seen("BYE") == []
-    assert set(await number.room.participants()) == {peer.identity, call.identity}
+    assert set(await room.participants()) == {peer.identity, call.identity}
     await call.bye()
-    await number.room.left(call.identity)
+    await room.left(call.identity)
 
 
 async def test_a_call_outlives_a_restart_of_redis(side: Side) -> None:
@@ -117,13 +124,7 @@ async def test_a_call_outlives_a_restart_of_redis(side: Side) -> None:
 
     (S-OPS-05)
     """
-    await side.start()
-    number = await side.sandbox.inbound()
-    assert number.room is not None
-    peer = await number.room.join(tone=PEER_TONE)
-    call = await (await side.wire.invite(number)).answered()
-    await side.wire.event("wire.tone", hz=PEER_TONE)
-    await peer.hears_tone(CALLER_HZ, of=call.identity)
+    number, room, peer, call = await hearing_each_other(side)
     await side.crash("redis")
     # Without redis: a new tone of the room's reaches the phone, and a key of the phone's the room.
     await peer.publish_tone(1000)
@@ -134,4 +135,4 @@ async def test_a_call_outlives_a_restart_of_redis(side: Side) -> None:
     assert call.seen("BYE") == []
     await (await side.wire.invite(number)).answered()
     await call.bye()
-    await number.room.left(call.identity)
+    await room.left(call.identity)
