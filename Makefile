@@ -23,7 +23,7 @@ endif
 
 # In CI what failed is run once more, alone, so that one starved moment of a shared machine does not
 # hide the rest of the pipeline. It is said loudly: a pass then is a flake, and a flake is a bug.
-AGAIN = { [ "$$CI" = true ] && echo "== FAILED ONCE; again, alone (a pass now is a flake to be found):" && \
+AGAIN = { { set +x; } 2>/dev/null; [ "$$CI" = true ] && echo "== FAILED ONCE; again, alone (a pass now is a flake to be found):" && \
   $(PYTEST) --last-failed --last-failed-no-failures none --sandbox-output=test-results/again
 
 BIN := .venv/bin
@@ -58,7 +58,7 @@ test-unit: ready ## unit tests (no stack)
 	$(PYTEST) tests/unit $(ARGS)
 
 test-parts: ready ## the phone against itself, the plugin, ten seeded failures, `explain`, and the SIP service against the recordings
-	$(PYTEST) tests/stack tests/phone tests/plugin tests/seeded tests/explain tests/conformance --sandbox-engine=native $(SPREAD) $(ARGS) || \
+	@set -x; $(PYTEST) tests/stack tests/phone tests/plugin tests/seeded tests/explain tests/conformance --sandbox-engine=native $(SPREAD) $(ARGS) || \
 	  $(AGAIN) tests/stack tests/phone tests/plugin tests/seeded tests/explain tests/conformance --sandbox-engine=native; }
 
 test-standin: ready ## go vet and go test -race of the stand-in
@@ -73,7 +73,7 @@ test-e2e: ready-runner ## every scenario against the stack, into test-results/ju
 else
 test-e2e: ready
 	@mkdir -p test-results
-	$(PYTEST) tests/e2e examples --sandbox-engine=$(ENGINE) $(SPREAD) --junitxml=test-results/junit.xml $(ARGS) || \
+	@set -x; $(PYTEST) tests/e2e examples --sandbox-engine=$(ENGINE) $(SPREAD) --junitxml=test-results/junit.xml $(ARGS) || \
 	  $(AGAIN) tests/e2e examples --sandbox-engine=$(ENGINE) --junitxml=test-results/junit-again.xml $(ARGS); }
 endif
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import signal
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+from livekit import api
 from rich.console import Console
 from rich.text import Text
 
@@ -115,6 +118,7 @@ async def run_agent(run: AgentRun, console: Console) -> int:
             _line(console, "agent", f"ended by itself, code {running.ended.result()}")
     finally:
         if processes is not None:
+            await _end_rooms(stack)
             await processes.stop()
         await stack.stop()
         registry.forget(state)
@@ -133,8 +137,6 @@ async def _first(stop: asyncio.Event, other: asyncio.Future[Any]) -> None:
 
 async def _number(stack: Stack, run: AgentRun, running: Running) -> None:
     """A trunk and a rule: each call to the number gets a room of its own and the agent."""
-    from livekit import api
-
     ends = stack.endpoints
     agents = []
     if running.name:
@@ -163,6 +165,22 @@ async def _number(stack: Stack, run: AgentRun, running: Running) -> None:
             room_prefix="call",
         )
         await client.sip.create_dispatch_rule(api.CreateSIPDispatchRuleRequest(dispatch_rule=rule))
+
+
+async def _end_rooms(stack: Stack) -> None:
+    """End the calls, and the rooms that callers have left: a worker drains until its jobs are over.
+
+    A livekit-server that is gone has no rooms.
+    """
+    ends = stack.endpoints
+    with contextlib.suppress(api.TwirpError, aiohttp.ClientError, OSError):
+        async with api_client(
+            ends.livekit_url, ends.api_key, ends.api_secret, stack.timeline
+        ) as client:
+            rooms = (await client.room.list_rooms(api.ListRoomsRequest())).rooms
+            await asyncio.gather(
+                *(client.room.delete_room(api.DeleteRoomRequest(room=room.name)) for room in rooms)
+            )
 
 
 def _line(console: Console, label: str, text: str) -> None:

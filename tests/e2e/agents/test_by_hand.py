@@ -86,7 +86,9 @@ async def test_a_call_by_hand_in_spoken_words(sandbox_stack: Stack, tmp_path: Pa
     stack = run_agent(sandbox_stack.engine.name, tmp_path, AGENT_VOICES="words")
     async with stack as (call, _):
         out = await call("--say", "What are your hours?")
-    greeting, said, heard, ended = lines(out, "say", "hears", "ended")
+    shown = lines(out, "say", "hears", "ended")
+    assert len(shown) == 4, out
+    greeting, said, heard, ended = shown
     assert greeting.startswith("hears Hello")
     assert said == "say What are your hours?"
     assert "5" in heard

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from livekit import api
 
 from sandbox import Agent, Sandbox
 from tests.e2e.conftest import CALLER_TONE, assert_rings_in
+
+pytestmark = pytest.mark.core
 
 
 async def test_order_id_reaches_the_agent(sandbox: Sandbox, agent: Agent) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from livekit import api
 
 from sandbox import Sandbox
 from tests.e2e.conftest import assert_dropped, assert_rings_in
+
+pytestmark = pytest.mark.core
 
 
 async def test_a_direct_rule_leads_into_its_room(sandbox: Sandbox) -> None:

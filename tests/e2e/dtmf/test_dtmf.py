@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sandbox import Sandbox
 from tests.e2e.conftest import Connect
+
+pytestmark = pytest.mark.core
 
 
 async def test_keys_pressed_on_the_phone_reach_the_room(sandbox: Sandbox, connect: Connect) -> None:

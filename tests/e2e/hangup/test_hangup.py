@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from livekit import api
 
 from sandbox import Sandbox
 from tests.e2e.conftest import Connect, assert_rings_in
+
+pytestmark = pytest.mark.core
 
 Reason = api.DisconnectReason
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from livekit import api
 
 from sandbox import Sandbox
 from tests.e2e.conftest import Connect, assert_rings_in
+
+pytestmark = pytest.mark.core
 
 
 async def test_a_mapped_header_becomes_an_attribute(sandbox: Sandbox) -> None:

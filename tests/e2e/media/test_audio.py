@@ -9,6 +9,8 @@ import pytest
 from sandbox import Sandbox
 from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect, tones_heard
 
+pytestmark = pytest.mark.core
+
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
 async def test_audio_goes_both_ways(sandbox: Sandbox, connect: Connect, codec: str) -> None:

@@ -10,6 +10,8 @@ from livekit import api
 from sandbox import Sandbox
 from tests.e2e.conftest import PEER_TONE
 
+pytestmark = pytest.mark.core
+
 Reason = api.DisconnectReason
 
 

@@ -15,7 +15,7 @@ LONG = "We are open from Monday to Friday, from nine to five, and on Saturday fr
 
 SCRIPT = (
     Turn(when="my order", calls=[ToolCall("status_of", {"what": "order"})]),
-    Turn(when="is ready", says=lambda output: f"Yes, {output}."),
+    Turn(when="is ready", says=str),
     Turn(when="hours", says=LONG),
     Turn(when="stop", says="Sorry."),
     Turn(when="again", says="Here.", fails=APIError("the model is busy", retryable=True)),
@@ -25,8 +25,8 @@ SCRIPT = (
 # A recogniser is sure of sentences rather than of single words.
 SPOKEN = (
     Turn(when="my order", calls=[ToolCall("status_of", {"what": "order"})]),
-    Turn(when="is ready", says=lambda output: f"Yes, your {output}."),
-    Turn(when="opening", says=LONG),
+    Turn(when="is ready", says=lambda output: f"Your {output}."),
+    Turn(when="open", says=LONG),
 )
 
 
@@ -53,17 +53,17 @@ async def talk(ctx: JobContext, greeting: str, arguments: dict[str, Any]) -> Non
 
 
 async def entrypoint(ctx: JobContext) -> None:
-    await talk(ctx, "Order desk.", voices(*SCRIPT))
+    await talk(ctx, "Desk.", voices(*SCRIPT))
 
 
 async def spoken(ctx: JobContext) -> None:
     """With spoken words; the VAD and the turn detector are livekit-agents' own defaults."""
     arguments = {
         "stt": LocalSTT(),
-        "llm": ScriptedLLM(*SPOKEN, otherwise="Sorry, what else can I do?"),
+        "llm": ScriptedLLM(*SPOKEN, otherwise="What else can I do?"),
         "tts": LocalTTS(),
         "aec_warmup_duration": None,
         "session_close_transcript_timeout": 0.1,
         "turn_handling": {"endpointing": {"min_delay": 0.1, "max_delay": 0.5}},
     }
-    await talk(ctx, "Hello, how can I help you?", arguments)
+    await talk(ctx, "How can I help you?", arguments)

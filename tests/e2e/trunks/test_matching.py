@@ -9,6 +9,8 @@ import pytest
 from sandbox import Sandbox
 from tests.e2e.conftest import assert_dropped, assert_rings_in
 
+pytestmark = pytest.mark.core
+
 
 async def test_a_number_trunk_takes_calls_to_its_number(sandbox: Sandbox) -> None:
     """A call to a trunk's number is that trunk's: sip.trunkID says so. (S-TRK-01)"""
