@@ -23,6 +23,7 @@ from sandbox.speech.voice import Voice
 from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.stack import Stack
 from sandbox.switchboard import TEST_HEADER, Switchboard
+from sandbox.telephony.arrivals import arrivals
 from sandbox.telephony.inbound import Inbound, RuleKind, build_rule, build_trunk
 from sandbox.telephony.numbers import NumberBlock
 from sandbox.telephony.outbound import (
@@ -427,6 +428,8 @@ class Sandbox:
             LeakError: something could not be taken down; it says what.
         """
         self.timeline.record("test", "test.ended", test=self.name)
+        if not self.endpoints.is_stand_in:
+            await arrivals(self.timeline, since=self.mark)
         await asyncio.gather(
             self.phone.reset(),
             *(room.leave() for room in self._rooms),
