@@ -422,8 +422,10 @@ async def test_every_stage_of_a_call_is_timed_once(sandbox: Sandbox, wire: Wire)
     call = await (await wire.invite(number)).answered()
     # The track is published beside the answer: a call that ends before has no such stage.
     await sandbox.timeline.wait(
-        lambda e: e.name == "webhook.track_published"
-        and e.data["participant"]["identity"].startswith("sip_"),
+        lambda e: (
+            e.name == "webhook.track_published"
+            and e.data["participant"]["identity"].startswith("sip_")
+        ),
         within=3,
         expected="the caller's track",
         since=sandbox.mark,
