@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tests.groups import pytest_xdist_make_scheduler  # noqa: F401 - it is a hook
+
 pytest_plugins = ["pytester"]
 
 

@@ -1,0 +1,48 @@
+"""Which worker of xdist runs which tests, when one of the workers has died."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadGroupScheduling
+
+__all__ = ["pytest_xdist_make_scheduler"]
+
+
+class Groups(LoadGroupScheduling):  # type: ignore[misc] # xdist has no types
+    """`--dist loadgroup`, of which a dead worker does not make a run without an end.
+
+    xdist 3.8.0 hands out again what the dead worker had finished, waits for ever for a worker that
+    was given only such, and has the test that killed it kill the next one too. It starts the
+    replacement with one test, which a worker does not begin before it has a second.
+    """
+
+    def remove_node(self, node: Any) -> str | None:
+        """Take the tests of a dead worker back; the one that it died of is returned."""
+        left = {
+            scope: [test for test, done in unit.items() if not done]
+            for scope, unit in self.assigned_work.pop(node).items()
+        }
+        crashed = next((test for tests in left.values() for test in tests), None)
+        for scope, tests in left.items():
+            rest = {test: False for test in tests if test != crashed}
+            if rest:
+                self.workqueue[scope] = rest
+        if crashed is not None:
+            for other in self.assigned_work:
+                self._reschedule(other)
+        return crashed
+
+    def _reschedule(self, node: Any) -> None:
+        if node not in self.registered_collections:
+            return  # it has not collected yet
+        super()._reschedule(node)
+        while not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    """Ours for `--dist loadgroup`."""
+    return Groups(config, log) if config.getoption("dist") == "loadgroup" else None
