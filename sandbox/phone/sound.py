@@ -259,7 +259,7 @@ class Hearing:
                 return
 
     async def hears_sound(self, *, within: float = 5.0) -> Event:
-        """Wait until anything above -60 dBov is heard; what is heard already counts.
+        """Wait for a sound above -60 dBov, of more than a click of 40 ms; one that lasts counts.
 
         Args:
             within: until it must have begun, in seconds.

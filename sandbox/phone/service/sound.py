@@ -15,6 +15,8 @@ __all__ = ["Ear", "Recorder", "Voice", "read_wav"]
 
 _SILENT = -60.0
 _SILENT_AFTER = 0.2  # seconds
+# A codec that comes back from an idle line clicks for 40 ms, as loud as -54 dBov: no sound yet.
+_SOUND_AFTER = 0.05
 
 
 def read_wav(path: Path) -> tuple[Samples, int]:
@@ -175,6 +177,7 @@ class Ear:
         self._tell = tell
         self._detector: ToneDetector | None = None
         self._quiet = 0.0
+        self._loud = 0.0
         self._silent: bool | None = None
         self.level_dbov = SILENCE_DBOV
 
@@ -197,14 +200,16 @@ class Ear:
         self.level_dbov = level = detector.level_dbov
         if level > _SILENT:
             self._quiet = 0.0
-            if self._silent is not False:
+            self._loud += seconds
+            if self._silent is not False and self._loud >= _SOUND_AFTER:
                 self._silent = False
                 self._tell("media.silence", {"on": False})
-        elif not self._silent:
-            self._quiet += seconds
-            if self._quiet >= _SILENT_AFTER:
-                self._silent = True
-                self._tell("media.silence", {"on": True})
+            return
+        self._loud = 0.0
+        self._quiet += seconds
+        if not self._silent and self._quiet >= _SILENT_AFTER:
+            self._silent = True
+            self._tell("media.silence", {"on": True})
 
     def close(self) -> None:
         """The stream has ended: the tones that are on, end."""
