@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def connect(sandbox: Sandbox) -> Connect:
-    """Join the room of a direct rule with a peer that makes a tone, dial, and wait for the 200."""
+    """Join the room of a direct rule with a peer that makes a tone, dial, and wait for the call."""
 
     async def place(number: Inbound, **dial: Any) -> Talk:
         assert number.room is not None, "connect() needs a direct rule"
@@ -54,6 +54,8 @@ def connect(sandbox: Sandbox) -> Connect:
         call = await sandbox.phone.dial(number, **dial)
         await call.answered(within=5)
         room, participant = await sandbox.joined(call)
+        # Until the ACK has arrived the call cannot be transferred, for one.
+        await peer.attribute(participant.identity, "sip.callStatus", "active")
         return Talk(call, peer, room, participant.identity)
 
     return place

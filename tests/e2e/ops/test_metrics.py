@@ -182,8 +182,9 @@ async def test_a_transfer_counts(sandbox: Sandbox, wire: Wire) -> None:
     before = await scrape(sandbox)
     number = await sandbox.inbound()
     assert number.room is not None
-    await number.room.join(tone=PEER_TONE)
+    peer = await number.room.join(tone=PEER_TONE)
     call = await (await wire.invite(number)).answered()
+    await peer.attribute(call.identity, "sip.callStatus", "active")
     request = api.TransferSIPParticipantRequest(
         room_name=number.room.name, participant_identity=call.identity, transfer_to="tel:+1"
     )
@@ -346,8 +347,9 @@ async def test_a_failed_transfer_counts_under_its_status(sandbox: Sandbox, wire:
     """NOTIFY 603 is a failed transfer with the reason global_decline. (S-OPS-01, S-XFR-06)"""
     number = await sandbox.inbound()
     assert number.room is not None
-    await number.room.join(tone=PEER_TONE)
+    peer = await number.room.join(tone=PEER_TONE)
     call = await (await wire.invite(number)).answered()
+    await peer.attribute(call.identity, "sip.callStatus", "active")
     before = await scrape(sandbox)
     request = api.TransferSIPParticipantRequest(
         room_name=number.room.name, participant_identity=call.identity, transfer_to="tel:+1"

@@ -21,8 +21,10 @@ async def up(sandbox: Sandbox, wire: Wire) -> tuple[WireCall, Room]:
     """A call that is up, and its room."""
     number = await sandbox.inbound()
     assert number.room is not None
-    await number.room.join(tone=PEER_TONE)
-    return await (await wire.invite(number)).answered(), number.room
+    peer = await number.room.join(tone=PEER_TONE)
+    call = await (await wire.invite(number)).answered()
+    await peer.attribute(call.identity, "sip.callStatus", "active")
+    return call, number.room
 
 
 def transfer(
@@ -180,6 +182,7 @@ async def test_after_a_failure_the_room_is_heard_again(sandbox: Sandbox, wire: W
     assert number.room is not None
     peer = await number.room.join(tone=PEER_TONE)
     call = await (await wire.invite(number)).answered()
+    await peer.attribute(call.identity, "sip.callStatus", "active")
     running = transfer(sandbox, number.room, call.identity, play_dialtone=True)
     await wire.respond(await call.received("REFER"), 603, "Decline")
     with pytest.raises(api.SipCallError):
