@@ -28,9 +28,11 @@ async def test_spoken_words_are_heard(sandbox: Sandbox, codec: str) -> None:
         call.hears("order number 42 is ready", within=10),
         peer.hears("thank you very much", within=10),
     )
-    said = dict(line.split(": ", 1) for line in call.transcript.splitlines())
-    assert said["phone"] == "Thank you very much."
-    assert compare("order number 42 is ready", said["remote"]).rate <= 0.2
+    # On a busy machine a pause may cut a sentence in two.
+    said = [line.split(": ", 1) for line in call.transcript.splitlines()]
+    heard = " ".join(text for who, text in said if who == "remote")
+    assert compare("order number 42 is ready", heard).rate <= 0.2
+    assert ["phone", "Thank you very much."] in said
 
 
 async def test_other_words_are_shown_word_by_word(sandbox: Sandbox) -> None:
