@@ -16,6 +16,8 @@ from tests.e2e.wire import Wire
 #: The tones of the scenarios, in Hz: far enough apart to be told from each other.
 CALLER_TONE = 440.0
 PEER_TONE = 700.0
+#: What a job says when its room was deleted: livekit-server ends both, in either order.
+ROOM_ENDED = ("room disconnected", "parent process shutdown")
 
 
 @dataclass(frozen=True)
