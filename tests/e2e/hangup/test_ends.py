@@ -20,8 +20,9 @@ async def up(sandbox: Sandbox, wire: Wire, **trunk: object) -> tuple[WireCall, s
     """A call that is up, and its room."""
     number = await sandbox.inbound(**trunk)  # type: ignore[arg-type]
     assert number.room is not None
-    await number.room.join(tone=PEER_TONE)
+    peer = await number.room.join(tone=PEER_TONE)
     call = await (await wire.invite(number)).answered()
+    await peer.attribute(call.identity, "sip.callStatus", "active")
     return call, number.room.name
 
 

@@ -91,11 +91,7 @@ async def test_a_livekit_server_that_shuts_down_hangs_up_every_call(side: Side) 
 
     (S-BYE-13)
     """
-    await side.start()
-    number = await side.sandbox.inbound()
-    assert number.room is not None
-    await number.room.join(tone=PEER_TONE)
-    call = await (await side.wire.invite(number)).answered()
+    *_, call = await hearing_each_other(side)
     await side.shut_down()
     await call.received("BYE")
 

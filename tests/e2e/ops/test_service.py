@@ -20,8 +20,10 @@ async def up(side: Side) -> tuple[WireCall, Room]:
     """A call that is up, and its room."""
     number = await side.sandbox.inbound()
     assert number.room is not None
-    await number.room.join(tone=PEER_TONE)
-    return await (await side.wire.invite(number)).answered(), number.room
+    peer = await number.room.join(tone=PEER_TONE)
+    call = await (await side.wire.invite(number)).answered()
+    await peer.attribute(call.identity, "sip.callStatus", "active")
+    return call, number.room
 
 
 async def unavailable(sandbox: Sandbox) -> None:
