@@ -15,7 +15,8 @@ class Groups(LoadGroupScheduling):  # type: ignore[misc] # xdist has no types
 
     xdist 3.8.0 hands out again what the dead worker had finished, waits for ever for a worker that
     was given only such, and has the test that killed it kill the next one too. It starts the
-    replacement with one test, which a worker does not begin before it has a second.
+    replacement with one test, which a worker does not begin before it has a second. (pytest-xdist
+    issues 1323, 1327 and 1371: mended upstream, in no release yet.)
     """
 
     def remove_node(self, node: Any) -> str | None:
