@@ -89,5 +89,6 @@ async def test_a_phone_that_leaves_silence_out_is_heard_again(sandbox: Sandbox, 
         mark = sandbox.timeline.mark()
         call.media.pausing = False
         await peer.hears_tone(CALLER_HZ, of=call.identity, since=mark, within=2)
-    assert all(abs(hz - CALLER_HZ) <= 20 for hz in peer.heard(of=call.identity))
+    # Where it begins anew, a step of its phase is read as up to 26 Hz (on livekit-sip).
+    assert all(abs(hz - CALLER_HZ) <= 40 for hz in peer.heard(of=call.identity))
     assert call.seen("BYE") == []
