@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
 
 import numpy as np
 from livekit import rtc
@@ -34,24 +33,33 @@ def _frames(samples: Samples) -> list[rtc.AudioFrame]:
     ]
 
 
-async def _let_go(source: Any, within: float = 2.0) -> None:
+async def _let_go(source: rtc.AudioSource, within: float = 2.0) -> None:
     """Close a source, by a thread of its own.
 
     Seen once in some ten thousand sources (livekit 1.1): the SDK's native half does not come back
     from it. Then a thread is stuck, and not the event loop with all the scenarios to come.
     """
-    loop = asyncio.get_running_loop()
-    closed = loop.create_future()
+    closed: Future[None] = Future()
 
     def close() -> None:
-        asyncio.run(source.aclose())
-        with contextlib.suppress(RuntimeError):  # too late: the loop is closed
-            loop.call_soon_threadsafe(closed.set_result, None)
+        try:
+            asyncio.run(source.aclose())
+        except Exception as error:
+            closed.set_exception(error)
+        else:
+            closed.set_result(None)
 
     threading.Thread(target=close, name="audio-source-close", daemon=True).start()
-    await asyncio.wait({closed}, timeout=within)
-    if not closed.done():
-        _LOG.warning("livekit's SDK did not close an audio source within %g s", within)
+    waiting = asyncio.wrap_future(closed)
+    done, _ = await asyncio.wait({waiting}, timeout=within)
+    if done:
+        waiting.result()
+    else:
+        _LOG.warning(
+            "livekit's SDK did not close an audio source within %g s: a thread of this process is "
+            "stuck until its end, and the run goes on",
+            within,
+        )
 
 
 class Microphone:
