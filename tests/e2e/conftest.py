@@ -33,6 +33,7 @@ class Talk:
 Connect = Callable[..., Awaitable[Talk]]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under xdist, what has an agent or a conversation runs on two workers, one after the other.
 

@@ -1,4 +1,4 @@
-"""A worker of xdist that dies fails one test, and all the others are run once."""
+"""How the scenarios are spread over the workers of xdist, and what one that dies costs."""
 
 from __future__ import annotations
 
@@ -44,3 +44,23 @@ def test_a_run_with_a_worker_that_dies_comes_to_its_end(
         "-p", "tests.groups", "-n", workers, "--dist", "loadgroup", "-p", "no:sandbox", timeout=60
     )
     result.assert_outcomes(passed=18, failed=1)
+
+
+def test_agents_are_one_group_and_conversations_another(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makeconftest("from tests.e2e.conftest import pytest_collection_modifyitems")
+    for place in ("agents", "speech", "trunks"):
+        (pytester.mkdir(place) / f"test_{place}.py").write_text("def test(): pass\n")
+    result = pytester.runpytest_subprocess(
+        *("-n", "2", "--dist", "loadgroup", "-v", "-p", "no:sandbox"), timeout=60
+    )
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*agents/test_agents.py::test@agents*",
+            "*speech/test_speech.py::test@conversations*",
+            "*trunks/test_trunks.py::test *",
+        ]
+    )
