@@ -33,20 +33,6 @@ class Talk:
 Connect = Callable[..., Awaitable[Talk]]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under xdist, what has an agent or a conversation runs on two workers, one after the other.
-
-    Importing livekit-agents takes seconds a worker, and spoken text suffers on a machine that is
-    busy.
-    """
-    for item in items:
-        if {"speech", "examples"} & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("conversations"))
-        elif "agents" in item.path.parts or "agent" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("agents"))
-
-
 @pytest.fixture
 def connect(sandbox: Sandbox) -> Connect:
     """Join the room of a direct rule with a peer that makes a tone, dial, and wait for the call."""

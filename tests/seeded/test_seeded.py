@@ -15,9 +15,6 @@ import pytest
 
 from sandbox.stack.cache import cache_dir
 
-# One run for all: under xdist too.
-pytestmark = pytest.mark.xdist_group("seeded")
-
 SUITE = '''
 import asyncio, os, signal
 from livekit import api

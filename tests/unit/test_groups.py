@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -17,50 +19,72 @@ def test_a_run_with_a_worker_that_dies_comes_to_its_end(
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     dies = "test_zz" if last else "test_dies"
     pytester.makepyfile(
-        f"""
-        import os
+        """
         import pytest
 
         @pytest.mark.parametrize("n", range(12))
         def test_alone(n):
             pass
+        """
+    )
+    write(
+        pytester,
+        "tests/e2e/agents/test_group.py",
+        f"""
+        import os
+        import pytest
 
-        @pytest.mark.xdist_group("group")
         @pytest.mark.parametrize("n", range(3))
         def test_grouped(n):
             pass
 
-        @pytest.mark.xdist_group("group")
         def {dies}():
             os._exit(1)
 
-        @pytest.mark.xdist_group("group")
         @pytest.mark.parametrize("n", range(3))
         def test_of_the_group_too(n):
             pass
-        """
+        """,
     )
-    result = pytester.runpytest_subprocess(
-        "-p", "tests.groups", "-n", workers, "--dist", "loadgroup", "-p", "no:sandbox", timeout=60
-    )
+    result = run(pytester, "-n", workers)
     result.assert_outcomes(passed=18, failed=1)
 
 
-def test_agents_are_one_group_and_conversations_another(
+def test_one_conversation_is_held_at_a_time(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    pytester.makeconftest("from tests.e2e.conftest import pytest_collection_modifyitems")
-    for place in ("agents", "speech", "trunks"):
-        (pytester.mkdir(place) / f"test_{place}.py").write_text("def test(): pass\n")
-    result = pytester.runpytest_subprocess(
-        *("-n", "2", "--dist", "loadgroup", "-v", "-p", "no:sandbox"), timeout=60
-    )
-    result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines_random(
-        [
-            "*agents/test_agents.py::test@agents*",
-            "*speech/test_speech.py::test@conversations*",
-            "*trunks/test_trunks.py::test *",
-        ]
+    many = """
+        import pytest
+
+        @pytest.mark.parametrize("n", range(6))
+        def test(n):
+            pass
+        """
+    groups = {
+        "conversations": (
+            "examples/agents/test_greeter.py",
+            "tests/e2e/agents/test_conversations.py",
+            "tests/e2e/speech/test_spoken.py",
+        ),
+        "agents": ("tests/e2e/agents/test_calls.py", "tests/e2e/agents/test_worker.py"),
+    }
+    for path in ("tests/e2e/trunks/test_auth.py", *groups["conversations"], *groups["agents"]):
+        write(pytester, path, many)
+    result = run(pytester, "-n", "3", "-v")
+    result.assert_outcomes(passed=36)
+    ran = re.findall(r"^\[(gw\d)\].* PASSED (\S+)::", result.stdout.str(), re.MULTILINE)
+    for group, paths in groups.items():
+        assert len({worker for worker, path in ran if path in paths}) == 1, group
+
+
+def write(pytester: pytest.Pytester, path: str, text: str) -> None:
+    file = pytester.path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(textwrap.dedent(text))
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess(
+        *("-p", "tests.groups", "--dist", "loadgroup", "-p", "no:sandbox", *arguments), timeout=60
     )
