@@ -17,7 +17,7 @@ _GROUPS = {
     "conversations": (
         "tests/e2e/speech/",
         "tests/e2e/agents/test_conversations.py",
-        "tests/e2e/agents/test_by_hand.py",
+        "tests/e2e/agents/test_by_hand.py::test_a_call_by_hand_in_spoken_words",
         "examples/",
     ),
     "agents": ("tests/e2e/agents/",),

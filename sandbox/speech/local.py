@@ -8,6 +8,7 @@ import base64
 import contextlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -67,14 +68,19 @@ class LocalSpeech:
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
 
-    def _send(self, request: dict[str, str]) -> _Answer:
-        """Start the process if need be, and ask; may block while the process is busy."""
+    def _send(self, request: dict[str, str], environment: dict[str, str]) -> _Answer:
+        """Start the process if need be, and ask; may block while the process is busy.
+
+        The environment is the caller's: a thread that reads it while another one changes it may
+        find it half moved (EFAULT).
+        """
         with self._lock:
             process = self._process
             if process is None or process.poll() is not None:
                 demand()
                 process = self._process = subprocess.Popen(
                     [sys.executable, "-m", "sandbox.speech.engine"],
+                    env=environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                 )
@@ -118,7 +124,7 @@ class LocalSpeech:
             process.stdin.close()
 
     async def _ask(self, **request: str) -> dict[str, Any]:
-        answer = await asyncio.to_thread(self._send, request)
+        answer = await asyncio.to_thread(self._send, request, dict(os.environ))
         try:
             result = await asyncio.wait_for(asyncio.wrap_future(answer), _TIMEOUT)
         except TimeoutError:
@@ -136,7 +142,8 @@ class LocalSpeech:
             SetupError: the extra is not installed.
         """
         demand()
-        threading.Thread(target=self._send, args=({"load": part},), daemon=True).start()
+        ask = ({"load": part}, dict(os.environ))
+        threading.Thread(target=self._send, args=ask, daemon=True).start()
 
     async def say(self, text: str) -> Samples:
         """`text` as speech, 16-bit mono PCM of `SPEECH_RATE`.
