@@ -20,9 +20,9 @@ from typing import Any
 
 from livekit import api, rtc
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, JobRequest
-from livekit.rtc.participant import PublishTrackError
 
 from sandbox.agents.protocol import Behaviour, decode, encode
+from sandbox.agents.publishing import published
 from sandbox.audio import ToneDetector, sine
 from sandbox.track_audio import samples_of
 
@@ -108,27 +108,7 @@ class _Job:
         source = rtc.AudioSource(_RATE, 1, queue_size_ms=100)
         track = rtc.LocalAudioTrack.create_audio_track("agent", source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-        room = self.context.room
-        if not room.isconnected():
-            return
-        closed = asyncio.Event()
-        room.on("disconnected", lambda *_: closed.set())
-        publishing = asyncio.create_task(room.local_participant.publish_track(track, options))
-        ending = asyncio.create_task(closed.wait())
-        # The SDK waits for its answer also from a room that is gone.
-        await asyncio.wait({publishing, ending}, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if not publishing.done():
-            publishing.cancel()
-            return
-        try:
-            await publishing
-        except PublishTrackError:
-            # If it is because the room is gone, that is told within moments.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(closed.wait(), 1.0)
-            if not closed.is_set():
-                raise
+        if not await published(self.context.room, track, options):
             return
         self.emit("job.published", hz=self.behaviour.tone)
         second = sine(self.behaviour.tone, 1.0, rate=_RATE)

@@ -11,6 +11,8 @@ import struct
 from livekit import api, rtc
 from livekit.agents import AgentServer, JobContext, JobRequest
 
+from sandbox.agents.publishing import published
+
 RATE = 16000
 FRAME = RATE // 50
 
@@ -20,7 +22,8 @@ async def speak(ctx: JobContext, hz: float = 600.0) -> None:
     source = rtc.AudioSource(RATE, 1, queue_size_ms=200)
     track = rtc.LocalAudioTrack.create_audio_track("voice", source)
     options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-    await ctx.room.local_participant.publish_track(track, options)
+    if not await published(ctx.room, track, options):
+        return
     samples = [int(8000 * math.sin(2 * math.pi * hz * n / RATE)) for n in range(RATE)]
     frames = [
         rtc.AudioFrame(struct.pack(f"<{FRAME}h", *samples[n : n + FRAME]), RATE, 1, FRAME)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -164,6 +165,75 @@ func TestOpusEncoder(t *testing.T) {
 	if _, err := e.Encode(make([]int16, 7)); err == nil {
 		t.Error("a frame of 7 samples was encoded")
 	}
+}
+
+// What comes late is heard as it was sent: Opus predicts each packet from the
+// one before, and what the playout makes up meanwhile is none.
+func TestALatePacketIsDecodedAsItWasSent(t *testing.T) {
+	packets := chimes(t, 60)
+	want := playedOut(t, packets, 0)
+	for pause := 1; pause <= 4; pause++ {
+		got := playedOut(t, packets, pause)
+		for i, frame := range want {
+			if !slices.Equal(got[i], frame) {
+				t.Fatalf("after a pause of %d packets, packet %d: rms %.3f, sent %.3f", pause, i, rms(got[i]), rms(frame))
+			}
+		}
+	}
+}
+
+// chimes are Opus packets of tones that change every 40 ms.
+func chimes(t *testing.T, count int) [][]byte {
+	t.Helper()
+	enc, err := opus.NewEncoder(RoomRate, 1, opus.AppVoIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packets [][]byte
+	pcm, buf := make([]int16, FrameSamples), make([]byte, 1500)
+	for i := range count {
+		freq := 500 + 75*float64(i/2*7%16)
+		for k := range pcm {
+			at := float64(i*FrameSamples+k) / RoomRate
+			pcm[k] = int16(4000 * (math.Sin(2*math.Pi*freq*at) + math.Sin(2*math.Pi*2.2*freq*at)))
+		}
+		n, err := enc.Encode(pcm, buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets = append(packets, slices.Clone(buf[:n]))
+	}
+	return packets
+}
+
+// playedOut is what is heard of each packet, when the sender pauses for so many
+// packets in the middle and then goes on in time.
+func playedOut(t *testing.T, packets [][]byte, pause int) [][]int16 {
+	t.Helper()
+	dec, err := newOpusDecoder(16000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPlayout(dec, 16000, 1920)
+	now := time.Now()
+	var heard [][]int16
+	for i, packet := range packets {
+		if i == len(packets)/2 {
+			for range pause {
+				now = now.Add(frameTime)
+				p.read(make([]int16, 320), now)
+			}
+		}
+		now = now.Add(frameTime)
+		p.push(1, uint16(i), packet, false, now)
+		frame := make([]int16, 320)
+		// The first packet of a run is held back for a moment.
+		if !p.read(frame, now.Add(jitterHold)) {
+			t.Fatalf("packet %d is not heard", i)
+		}
+		heard = append(heard, frame)
+	}
+	return heard
 }
 
 func TestDecodersTakeJunk(t *testing.T) {

@@ -54,14 +54,11 @@ func (e *OpusEncoder) Encode(pcm48 []int16) ([]byte, error) {
 	return append([]byte(nil), e.buf[:n]...), nil
 }
 
-// opusPLC is the number of frames concealed in a row before silence: libopus
-// fades by itself, later frames would only cost time.
-const opusPLC = 4
-
 // opusDecoder decodes a room track straight to the rate of the mix. It is
 // mono: libopus mixes stereo packets down.
 type opusDecoder struct {
 	dec *opus.Decoder
+	gap []int16 // 20 ms
 }
 
 func newOpusDecoder(rate int) (*opusDecoder, error) {
@@ -69,7 +66,7 @@ func newOpusDecoder(rate int) (*opusDecoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opus decoder: %w", err)
 	}
-	return &opusDecoder{dec}, nil
+	return &opusDecoder{dec, make([]int16, rate/50)}, nil
 }
 
 func (d *opusDecoder) decode(dst []int16, payload []byte) int {
@@ -83,6 +80,6 @@ func (d *opusDecoder) decode(dst []int16, payload []byte) int {
 	return n
 }
 
-func (d *opusDecoder) conceal(dst []int16, misses int) bool {
-	return misses < opusPLC && d.dec.DecodePLC(dst) == nil
-}
+// skip has the decoder know that something is missing: what it predicts from
+// the packet before would be louder than meant.
+func (d *opusDecoder) skip() { _ = d.dec.DecodePLC(d.gap) }
