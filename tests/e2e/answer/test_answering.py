@@ -146,6 +146,8 @@ async def test_an_answer_without_ack_is_repeated_and_stays_up(sandbox: Sandbox, 
     assert len({m.text for m in call.responses(200)}) == 1
     assert call.seen("BYE") == []
     assert call.identity in await number.room.participants()
+    # livekit-sip answers a BYE before that with one of its own, later, and waits for its answer.
+    await call.acknowledge(call.responses(200)[-1])
 
 
 @pytest.mark.parametrize("extension", ["100rel", "timer", "foo"])
