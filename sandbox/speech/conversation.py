@@ -202,12 +202,13 @@ class Conversation:
     def replies(self) -> Sequence[Reply]:
         """Each utterance of the phone that the remote side answered before the phone went on.
 
-        None is one over which the remote side talked on.
+        None is one over whose end the remote side talked on, for 0.1 s at least: one that it was
+        interrupted by, and stopped at, is.
         """
         found: list[Reply] = []
         for segment in self.of("phone"):
             end = segment.ended
-            talked_on = any(s.began < end < s.ended for s in self.of("remote"))
+            talked_on = any(s.began < end <= s.ended - TURN for s in self.of("remote"))
             following = next((s for s in self.segments if s.began >= end), None)
             if not talked_on and following is not None and following.who == "remote":
                 found.append(Reply(segment, following))
@@ -226,7 +227,8 @@ class Conversation:
             for second in self.segments[number + 1 :]:
                 if second.began >= first.ended or second.who == first.who:
                     continue
-                stopped = first if first.ended <= second.ended else second
+                # Who stops as the other ends has given way.
+                stopped = first if first.ended < second.ended + TURN else second
                 if stopped.ended - second.began < TURN:
                     continue
                 found.append(

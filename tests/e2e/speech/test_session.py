@@ -39,7 +39,7 @@ async def test_the_caller_interrupts_the_agent(sandbox: Sandbox) -> None:
     call = await greeted(sandbox)
     await call.says_exactly("Your hours?")
     await call.hears_begin(within=10)
-    await call.says_exactly("Stop")
+    await call.says_exactly("Stop now")
     broken = await call.hears_cut(within=5)
     assert broken.data["text"]
     assert LONG.startswith(broken.data["text"][:4])
@@ -51,7 +51,7 @@ async def test_the_caller_interrupts_the_agent(sandbox: Sandbox) -> None:
     assert talk.time_to_first_word is not None
     assert 0 < talk.time_to_answer < 20
     assert talk.of("remote")[0].text == "Desk."
-    assert [s.text for s in talk.of("phone")] == ["Your hours?", "Stop"]
+    assert [s.text for s in talk.of("phone")] == ["Your hours?", "Stop now"]
     assert len(talk.latencies) == 2
     (cut,) = talk.interruptions
     assert (cut.by, cut.stopped) == ("phone", "remote")

@@ -55,6 +55,14 @@ def test_who_talks_on_over_an_interruption_did_not_stop() -> None:
     assert conversation(ANSWER, aside, Segment("remote", 17.5, 18.0)).latencies == ()
 
 
+def test_who_stops_just_as_the_interruption_ends_has_stopped_and_answers_next() -> None:
+    barge_in = Segment("phone", 16.0, 16.95)
+    talk = conversation(ANSWER, barge_in, Segment("remote", 17.2, 18.0))
+    (found,) = talk.interruptions
+    assert (found.by, found.stopped) == ("phone", "remote")
+    assert talk.latencies == pytest.approx((0.25,))
+
+
 def test_utterances_are_found_by_level() -> None:
     quiet = np.zeros(8000, dtype=np.int16)
     voice = sine(300, 0.5, rate=8000, level_dbov=-30)
