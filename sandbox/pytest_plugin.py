@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import os
 import shutil
@@ -108,6 +109,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(config.stash[_ARTIFACTS], "sandbox-artifacts")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_Merge(config), "sandbox-coverage-merge")
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave alone what was collected, which stays to the end.
+
+    Of a large suite it takes 0.15 s and more to look through, several times a run. The event loop
+    stands still meanwhile, and the peers' audio has a gap.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class _Merge:

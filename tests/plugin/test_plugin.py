@@ -131,6 +131,20 @@ def test_scenarios_for_the_other_sip_service_are_skipped_and_counted(
     )
 
 
+def test_the_garbage_collector_does_not_look_through_the_tests_again(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        """
+        import gc, sys
+
+        def test():
+            assert not any(one is sys.modules[__name__].test for one in gc.get_objects())
+        """
+    )
+    _run(project).assert_outcomes(passed=1)
+
+
 def test_a_marker_without_a_reason_is_a_usage_error(project: pytest.Pytester) -> None:
     project.makepyfile(
         """

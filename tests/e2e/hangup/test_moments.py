@@ -13,6 +13,8 @@ from tests.e2e.wire import Wire
 
 #: Calls of a test, how many at a time, and how much later each is given up than the one before.
 CALLS, AT_A_TIME, STEP = 36, 3, 0.004
+#: The webhooks that say of a participant that it is not in the room, or not any more.
+GONE = ("webhook.participant_connection_aborted", "webhook.participant_left")
 
 
 @pytest.mark.parametrize("moment", ["joining", "joined"])
@@ -22,9 +24,9 @@ async def test_a_call_given_up_on_its_way_into_the_room_leaves_nobody_there(
     """CANCEL at any moment between the 180 and the room: no caller stays behind. (S-ANS-05)
 
     livekit-server may go on listing, as active and until its room ends, a participant of whom it
-    has said itself that the joining was aborted. That one is not counted. livekit-sip v1.11.0
-    itself leaves one behind now and then: there the callers' 487 is what holds, and that no call is
-    counted.
+    has said itself that the joining was aborted, or that it left (its track was published just
+    then). That one is not counted. livekit-sip v1.11.0 itself leaves one behind now and then: there
+    the callers' 487 is what holds, and that no call is counted.
     """
     mark = sandbox.timeline.mark()
     number = await sandbox.inbound(kind="individual")
@@ -45,10 +47,10 @@ async def test_a_call_given_up_on_its_way_into_the_room_leaves_nobody_there(
     left: list[str] = []
 
     async def empty() -> bool:
-        aborted = {
+        gone = {
             e.data["participant"]["identity"]
             for e in sandbox.timeline.since(mark)
-            if e.name == "webhook.participant_connection_aborted"
+            if e.name in GONE
         }
         rooms = (await sandbox.api.room.list_rooms(api.ListRoomsRequest())).rooms
         requests = (api.ListParticipantsRequest(room=room.name) for room in rooms)
@@ -58,7 +60,7 @@ async def test_a_call_given_up_on_its_way_into_the_room_leaves_nobody_there(
             f"{who.identity}, state {who.state}, in {room.name}"
             for room, there in zip(rooms, listed, strict=True)
             for who in there.participants
-            if who.identity not in aborted
+            if who.identity not in gone
         )
         return not left
 
