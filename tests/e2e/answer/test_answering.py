@@ -266,7 +266,6 @@ async def test_the_answer_is_active_at_once_where_rtp_flows(
     """callStatus goes from ringing to active with the answer. (S-ANS-02)"""
     talk = await connect(await sandbox.inbound())
     await talk.peer.attribute(talk.identity, "sip.callStatus", "active", within=2)
-    *before, last = talk.peer.values(talk.identity, "sip.callStatus")
-    assert last == "active"
-    # livekit-server may tell the peer of both changes at once: that it joined, and is active.
-    assert before in (["ringing"], [])
+    statuses = list(talk.peer.values(talk.identity, "sip.callStatus"))
+    # livekit-server may tell the peer of both changes at once, or of the second twice.
+    assert statuses in (["ringing", "active"], ["active"], ["active", "active"])
