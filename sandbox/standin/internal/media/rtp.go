@@ -332,7 +332,7 @@ func (p *playout) read(dst []int16, now time.Time) bool {
 // madeUp gives n samples in place of what is not there: once an echo of the
 // last frame, fading; then silence. The decoder is not asked: it would take what
 // it makes up for heard, and decode a packet that was only late wrong, with
-// Opus up to 15 dB too loud for half a second.
+// Opus far too loud for as long as a second.
 func (p *playout) madeUp(n int) []int16 {
 	out := p.scratch[:n:n]
 	if p.misses > 0 {
