@@ -180,7 +180,7 @@ class Talks:
     async def says_exactly(self, text: str, *, level_dbov: float = -12.0) -> None:
         """Say `text` in the tone alphabet; returns when it was said to its end.
 
-        Whoever listens by `hears_exactly` gets it to the letter; about 13 characters a second.
+        Whoever listens by `hears_exactly` gets it to the letter; about 20 characters a second.
 
         Args:
             text: any text.

@@ -2,8 +2,8 @@
 
 The bytes of the text (UTF-8), their number and a CRC-16 become a Reed-Solomon code word, each byte
 of which is one symbol of `sandbox.speech.modem`. To n bytes come four and a quarter of n of parity:
-half as many symbols may be heard wrong, or all as many not at all. Text is carried at 13 (short) to
-18 (long) characters a second, about the pace of speech. It survives G.711, G.722 and Opus, changes
+half as many symbols may be heard wrong, or all as many not at all. Text is carried at 20 (short) to
+30 (long) characters a second, faster than speech. It survives G.711, G.722 and Opus, changes
 of level, and what jitter buffers do: audio that is lost, stretched, left out or played twice.
 """
 
@@ -257,20 +257,21 @@ class Decoder:
                 {place(i): s for i, s in symbols.items() if i not in left_out},
                 count - 4 * len(left_out),
             )
-        # Four in a row were lost unnoticed, or came twice: it may be anywhere, the end first, and
-        # a stride of parity still holds it.
-        parity = _parity(count)
-        for split in range(count - 1, 0, -max(1, (parity - 4) // 2)):
-            yield {i + 4 * (i >= split): s for i, s in symbols.items()}, count + 4
-        for split in range(count - 4, 0, -max(1, (parity - 4) // 2)):
-            yield (
-                {
-                    i - 4 * (i >= split + 4): s
-                    for i, s in symbols.items()
-                    if not split <= i < split + 4
-                },
-                count - 4,
-            )
+        # Four or eight in a row were lost unnoticed, or came twice: it may be anywhere, the end
+        # first, and a stride of parity still holds it.
+        for many in (4, 8):
+            stride = max(1, (_parity(count) - many) // 2)
+            for split in range(count - 1, 0, -stride):
+                yield {i + many * (i >= split): s for i, s in symbols.items()}, count + many
+            for split in range(count - many, 0, -stride):
+                yield (
+                    {
+                        i - many * (i >= split + many): s
+                        for i, s in symbols.items()
+                        if not split <= i < split + many
+                    },
+                    count - many,
+                )
 
     def _readable(self, end: modem.Ended) -> str:
         """What can be read of a message that cannot be decoded."""

@@ -1,6 +1,6 @@
 """Bytes as tones: the symbols of the alphabet in 16-bit PCM, and their detection while they arrive.
 
-A symbol is 40 ms of three tones at once, 75 Hz apart from any other: one of 16 low ones (500 to
+A symbol is 25 ms of three tones at once, 75 Hz apart from any other: one of 16 low ones (500 to
 1625 Hz) and one of 16 high ones (2000 to 3125 Hz), which are the two halves of a byte, and between
 them one of four clock tones, which take turns. A symbol is told from the next by its clock and not
 by time, so that a jitter buffer may stretch, shorten or drop audio; and a symbol that was lost
@@ -20,8 +20,8 @@ from sandbox.audio import Samples
 
 __all__ = ["SYMBOL_SECONDS", "Began", "Demodulator", "Ended", "Symbol", "modulate", "seconds"]
 
-SYMBOL_SECONDS = 0.04
-_MARK_SECONDS = 0.1
+SYMBOL_SECONDS = 0.025
+_MARK_SECONDS = 0.05
 _RAMP_SECONDS = 0.004
 
 _SPACING = 75.0
@@ -31,7 +31,7 @@ _HIGH = 2000.0 + _SPACING * np.arange(16)
 _TONES = np.concatenate((_LOW, _CLOCK, _HIGH))
 _BEGIN, _END = (0, 2), (1, 3)
 
-_WINDOW_SECONDS = 0.03
+_WINDOW_SECONDS = 0.02
 _HOP_SECONDS = 0.005
 _MARK_HOPS = 4
 #: What part of a window's energy a mark holds at least.
@@ -39,7 +39,7 @@ _MARK_SHARE = 0.7
 #: Three tones that stand so for this many hops are a symbol, although no mark came before it.
 _OVERHEARD_HOPS = 3
 #: How much of a mark is still to come when it was told, in seconds.
-_MARK_REST = 0.08
+_MARK_REST = 0.03
 #: A mark that is broken by a step in the sound is still one mark, within this many hops.
 _MARK_AGAIN = 24
 _HOPS = round(SYMBOL_SECONDS / _HOP_SECONDS)

@@ -25,7 +25,7 @@ from tests.e2e.agents.attention import Attention
 from tests.e2e.voices import voices
 
 # Longer than anybody lets it finish: ten seconds of the alphabet.
-LONG = "the terms and conditions of this service are as follows " * 2
+LONG = "the terms and conditions of this service are as follows " * 5
 
 
 def the_caller() -> rtc.RemoteParticipant:
@@ -51,7 +51,7 @@ class Desk(Agent):
         return f"on {day}"
 
 
-# Few letters: each takes 40 ms to say.
+# Few letters: each takes 25 ms to say.
 DESK = (
     Turn(when="mine", calls=[ToolCall("look_up")]),
     Turn(when="42 ok", says=str),

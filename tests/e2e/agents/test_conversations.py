@@ -30,7 +30,7 @@ async def answered_by(sandbox: Sandbox, agent: AgentProcess) -> Call:
 async def it_had_said(agent: AgentProcess, text: str, *, before: SipMessage) -> None:
     """The agent had said `text` to its end before that message went out.
 
-    By the agent's own word: the end of what the phone hears is told by a mark that lasts 0.1 s.
+    By the agent's own word: the end of what the phone hears is told by a mark that lasts 50 ms.
     """
     said = await agent.event("session.message", role="assistant", text=text)
     assert not said.data["interrupted"]

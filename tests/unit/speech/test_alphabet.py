@@ -120,9 +120,9 @@ def test_it_says_where_a_message_lies_and_how_long_it_takes() -> None:
     assert result.ended - result.began == pytest.approx(alphabet.duration(text), abs=0.06)
 
 
-def test_it_is_as_fast_as_speech() -> None:
+def test_it_is_faster_than_speech() -> None:
     sentence = "Your order will be there tomorrow at noon."
-    assert len(sentence) / alphabet.duration(sentence) > 12
+    assert len(sentence) / alphabet.duration(sentence) > 24
 
 
 def test_a_beginning_that_was_not_heard_is_made_up_for() -> None:
@@ -136,14 +136,15 @@ def test_a_beginning_that_was_not_heard_is_made_up_for() -> None:
 @pytest.mark.parametrize(
     "text", ["cut or twice", "the jitter buffer leaves out or repeats some of it"]
 )
-@pytest.mark.parametrize("symbols", [-4, -3, -2, -1, 1, 2, 3, 4])
-def test_several_symbols_left_out_or_played_twice_in_a_row_are_mended(
-    text: str, symbols: int
-) -> None:
+@pytest.mark.parametrize("ms", [-140, -120, -80, -40, -20, 20, 40, 80, 120, 160, 200])
+def test_some_of_it_left_out_or_played_twice_is_mended(text: str, ms: int) -> None:
     wave = said(text)
-    size = 640 * abs(symbols)
-    for at in range(9600, wave.size - 10000, 7700):
-        end = wave[at + size :] if symbols < 0 else wave[at - size :]
+    size = 16 * abs(ms)
+    first = 4000 + 800
+    places = range(first + size, wave.size - first - size, 1900)
+    assert len(places) > 1
+    for at in places:
+        end = wave[at + size :] if ms < 0 else wave[at - size :]
         (result,) = heard(np.concatenate((wave[:at], end)))
         assert (result.text, result.exact) == (text, True)
 
@@ -168,7 +169,7 @@ def test_a_message_that_cannot_be_mended_is_never_taken_for_exact() -> None:
         wave = said(text).copy()
         for _ in range(8):
             at = dice.randrange(6000, wave.size - 6000)
-            wave[at : at + 1900] = dice.choice((0, 1)) * wave[at - 1900 : at]
+            wave[at : at + 1200] = dice.choice((0, 1)) * wave[at - 1200 : at]
         results = heard(wave)
         assert [r for r in results if r.exact and r.text != text] == []
 
