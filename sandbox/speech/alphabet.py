@@ -59,6 +59,12 @@ def _whiten(word: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(word, _whitener(), strict=False))
 
 
+def _value(symbols: dict[int, modem.Symbol], index: int) -> int:
+    """The byte that was heard in a place, or that of a question mark."""
+    symbol = symbols.get(index)
+    return ord("?") ^ _whitener()[index] if symbol is None else symbol.value
+
+
 def _words(text: str) -> Iterator[bytes]:
     raw = text.encode()
     pieces = [raw[i : i + _LONGEST] for i in range(0, len(raw), _LONGEST)] or [b""]
@@ -203,26 +209,20 @@ class Decoder:
 
     def _text_bytes(self, count: int) -> bytes:
         """The bytes of text among the first `count` symbols, by the length that comes first."""
-        word = _whiten(bytes(self._value(i) for i in range(min(count, _LONGEST_WORD))))
+        word = _whiten(bytes(_value(self._symbols, i) for i in range(min(count, _LONGEST_WORD))))
         length = word[0] & ~_MORE if 0 in self._symbols else _LONGEST
         return word[1 : 1 + length]
 
-    def _value(self, index: int) -> int:
-        symbol = self._symbols.get(index)
-        return ord("?") ^ _whitener()[index] if symbol is None else symbol.value
-
     def _finish(self, end: modem.Ended) -> list[Begun | Partial | Heard]:
-        heard, result = self._symbols, None
-        for reading, last in self._readings(heard, end.count):
-            self._symbols = reading
-            # A symbol lost just before the end was not counted, or one was counted twice.
-            for count in (last, last + 1, last + 2, last - 1):
-                result = result or self._decode(count)
-        if result is None:
-            self._symbols = heard
+        result, count, got = None, end.count, len(self._symbols)
+        for reading, size in self._ways(self._symbols, end.count):
+            result = self._decode(reading, size)
+            if result is not None:
+                count, got = size, sum(index < size for index in reading)
+                break
         before_symbols, before_lost, before_mended = self._before_counts
-        symbols = before_symbols + end.count
-        lost = before_lost + end.count - len(self._symbols)
+        symbols = before_symbols + count
+        lost = before_lost + count - got
         if result is None:
             text, self._before, self._before_counts = self._readable(end), b"", (0, 0, 0)
             return [
@@ -236,6 +236,16 @@ class Decoder:
             return []
         self._before, self._before_counts = b"", (0, 0, 0)
         return [Heard(raw.decode(), True, self._began, end.at, symbols, lost, mended)]
+
+    @classmethod
+    def _ways(
+        cls, symbols: dict[int, modem.Symbol], count: int
+    ) -> Iterator[tuple[dict[int, modem.Symbol], int]]:
+        """The symbols by place, and how many there may have been, likely ones first."""
+        for reading, last in cls._readings(symbols, count):
+            # A symbol lost just before the end was not counted, or one was counted twice.
+            for size in (last, last + 1, last + 2, last - 1):
+                yield reading, size
 
     @staticmethod
     def _readings(
@@ -285,17 +295,16 @@ class Decoder:
             return f"its checksum failed: {lost} of {end.count} symbols were not heard"
         return "its checksum failed: more symbols were heard wrong than can be mended"
 
-    def _decode(self, count: int) -> tuple[int, bytes, int] | None:
+    @staticmethod
+    def _decode(symbols: dict[int, modem.Symbol], count: int) -> tuple[int, bytes, int] | None:
         """The header, text and number of mended symbols of a code word of `count` bytes."""
         size = _data_size(count) if count <= _LONGEST_WORD else None
         if size is None:
             return None
-        word = _whiten(bytes(self._value(i) for i in range(count)))
-        lost = [i for i in range(count) if i not in self._symbols]
+        word = _whiten(bytes(_value(symbols, i) for i in range(count)))
+        lost = [i for i in range(count) if i not in symbols]
         parity = count - size
-        weak = sorted(
-            (s.margin, i) for i, s in self._symbols.items() if s.margin < 2.0 and i < count
-        )
+        weak = sorted((s.margin, i) for i, s in symbols.items() if s.margin < 2.0 and i < count)
         for doubted in ([], [i for _, i in weak][: max(0, parity * 2 // 3 - len(lost))]):
             erased = sorted({*lost, *doubted})
             if len(erased) > parity:

@@ -43,7 +43,7 @@ def test_any_text_at_any_rate(rate: int) -> None:
     for _ in range(2):
         text = some_text(dice)
         (result,) = heard(said(text, rate), rate)
-        assert (result.text, result.exact, result.mended) == (text, True, 0)
+        assert (result.text, result.exact, result.lost, result.mended) == (text, True, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,14 @@ def test_some_of_it_left_out_or_played_twice_is_mended(text: str, ms: int) -> No
         end = wave[at + size :] if ms < 0 else wave[at - size :]
         (result,) = heard(np.concatenate((wave[:at], end)))
         assert (result.text, result.exact) == (text, True)
+
+
+def test_it_says_how_much_of_a_text_was_not_heard() -> None:
+    wave = said("half a dozen").copy()
+    wave[8000 : 8000 + 3 * 400] = 0
+    (result,) = heard(wave)
+    assert result.exact
+    assert result.lost in (2, 3, 4)
 
 
 def test_the_text_is_known_while_it_is_said() -> None:
