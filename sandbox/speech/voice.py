@@ -32,7 +32,8 @@ _SHOWN = ("speech.", "call.", "media.tone", "media.silence", "room.tone", "room.
 _QUIET_DBOV = -55.0
 #: How long the end of an utterance and its recognition may take, in seconds: on a busy machine.
 _RECOGNITION = 20.0
-#: The pause before spoken words, in seconds: a track that was just published loses its first sound.
+#: The pause before the first words, in seconds: a track that was just published loses its first
+#: sound.
 _REST = 0.2
 
 
@@ -61,6 +62,7 @@ class Voice:
         self._recogniser = Recogniser(self._theirs, self._recognised)
         self._loudest = SILENCE_DBOV
         self._seconds = 0.0
+        self._spoke = False
 
     # --- hearing -----------------------------------------------------------------------------
 
@@ -76,6 +78,8 @@ class Voice:
         """
         if words:
             local_speech().load("model")
+            # Who waits for words mostly answers: the voice is there by the time they have come.
+            local_speech().load("voice")
             self._recogniser.start()
         if not self._listening:
             self._listening = True
@@ -262,8 +266,10 @@ class Voice:
 
     async def says(self, text: str) -> None:
         """Say `text` in a voice; see `sandbox.talk.Talks.says`."""
-        rest = np.zeros(round(_REST * SPEECH_RATE), dtype=np.int16)
-        samples = np.concatenate((rest, await local_speech().say(text)))
+        samples = await local_speech().say(text)
+        if not self._spoke:
+            samples = np.pad(samples, (round(_REST * SPEECH_RATE), 0))
+        self._spoke = True
         self._end.note("speech.says", at=now(), text=text, seconds=samples.size / SPEECH_RATE)
         whole = await self._end.play_samples(samples, SPEECH_RATE)
         self._end.note("speech.said", at=now(), text=text, whole=whole)

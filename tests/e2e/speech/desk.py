@@ -58,10 +58,13 @@ async def entrypoint(ctx: JobContext) -> None:
 
 async def spoken(ctx: JobContext) -> None:
     """With spoken words; the VAD and the turn detector are livekit-agents' own defaults."""
+    tts = LocalTTS()
+    # While the call is set up; the greeting needs the voice before anything needs the model.
+    tts.prewarm()
     arguments = {
         "stt": LocalSTT(),
         "llm": ScriptedLLM(*SPOKEN, otherwise="What else can I do?"),
-        "tts": LocalTTS(),
+        "tts": tts,
         "aec_warmup_duration": None,
         "session_close_transcript_timeout": 0.1,
         "turn_handling": {"endpointing": {"min_delay": 0.1, "max_delay": 0.5}},

@@ -11,6 +11,7 @@ import pytest
 from sandbox.audio import Samples
 from sandbox.errors import DeadlineMissed
 from sandbox.speech import recogniser, voice
+from sandbox.speech.local import SPEECH_RATE
 from sandbox.talk import Chunk, Take
 from sandbox.timeline import Event, Match, Timeline, now
 
@@ -26,8 +27,10 @@ class End:
     def __init__(self) -> None:
         self.timeline = Timeline()
         self.at = 1000.0
+        self.played: list[float] = []
 
     async def play_samples(self, samples: Samples, rate: int) -> bool:
+        self.played.append(samples.size / rate)
         return True
 
     async def listen(self, take: Take) -> None:
@@ -66,9 +69,13 @@ class Model:
         self.asked = asyncio.Event()
         self.go = asyncio.Event()
         self.seconds = 0.0
+        self.loaded: list[str] = []
 
     def load(self, part: str) -> None:
-        pass
+        self.loaded.append(part)
+
+    async def say(self, text: str) -> Samples:
+        return np.ones(SPEECH_RATE, dtype=np.int16)
 
     async def recognise(self, samples: Samples, rate: int) -> str:
         self.seconds = samples.size / rate
@@ -122,3 +129,17 @@ async def test_what_was_being_said_when_the_call_ended_is_heard(model: Model) ->
     end.note("call.ended", at=now())
     assert (await task).data["text"] == "Your order is ready."
     assert model.seconds == 1.0
+
+
+async def test_who_waits_for_words_has_the_voice_loaded_as_well(model: Model) -> None:
+    task = await waiting(End(), "order is ready", 5.0)
+    assert model.loaded == ["model", "voice"]
+    task.cancel()
+
+
+async def test_only_the_first_words_have_a_pause_before_them(model: Model) -> None:
+    end = End()
+    speaker = voice.Voice(end)
+    await speaker.says("one")
+    await speaker.says("two")
+    assert end.played == [1.2, 1.0]
