@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # For test-e2e: the engine (native, compose, attach or auto), where pytest runs (on the host, or in a
 # container of the same network: docs/compose.md), a livekit-sip to run on instead of the stand-in,
-# how many scenarios run at a time (each on a stack of its own; auto: one more than there are
+# how many scenarios run at a time (each on a stack of its own; auto: two more than there are
 # cores), and more arguments for pytest.
 ENGINE ?= auto
 RUNNER ?= host

@@ -13,11 +13,11 @@ pytest_plugins = ["pytester"]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
-    """`-n auto`: one more than there are cores, because a scenario mostly waits for a phone."""
+    """`-n auto`: two more than there are cores, because a scenario mostly waits for a phone."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # xdist reads it
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         cores = os.cpu_count() or 1
-    return cores + 1
+    return cores + 2

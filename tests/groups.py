@@ -21,6 +21,8 @@ _GROUPS = {
         "examples/",
     ),
     "agents": ("tests/e2e/agents/",),
+    # Their services are stopped and started: on Compose one container at a time, in one more stack.
+    "ops": ("tests/e2e/ops/",),
     "seeded": ("tests/seeded/",),
 }
 
