@@ -18,7 +18,7 @@ from sandbox.stack.endpoints import Endpoints
 from sandbox.stack.options import StackOptions
 from sandbox.stack.ports import PortBlock
 from sandbox.stack.process import Reaper
-from sandbox.stack.readiness import answers, until
+from sandbox.stack.readiness import answers, bus_is_heard, until
 from sandbox.stack.webhooks import WebhookServer
 from sandbox.timeline import Timeline
 
@@ -142,6 +142,7 @@ class PartsEngine(ABC, Generic[P]):
         except BaseException:
             await self.stop()
             raise
+        await self._await_bus(self.endpoints)
         self._ready["total"] = time.monotonic() - self._started_at
         return self.endpoints
 
@@ -188,6 +189,7 @@ class PartsEngine(ABC, Generic[P]):
         self.endpoints = ends
         async with aiohttp.ClientSession() as session:
             await self._await_ready(part, session, ends, kind)
+        await self._await_bus(ends)
         return part
 
     def part(self, name: str) -> P:
@@ -219,6 +221,15 @@ class PartsEngine(ABC, Generic[P]):
         finally:
             ready.cancel()
         self._is_ready(part)
+
+    async def _await_bus(self, ends: Endpoints) -> None:
+        """Wait until livekit-server and the SIP service hear each other in redis.
+
+        A configuration may have them not do so, as may a release with other names: then a second is
+        lost, and the scenario sees what comes of it.
+        """
+        host, _, port = ends.redis_address.rpartition(":")
+        await until(lambda: bus_is_heard(host, int(port)), within=1)
 
     def _is_ready(self, part: P) -> None:
         self._ready[part.name] = time.monotonic() - self._started_at

@@ -12,10 +12,28 @@ from livekit import api
 
 from sandbox.stack.endpoints import Endpoints
 
-__all__ = ["answers", "http_ok", "redis_answers", "server_answers", "sip_answers", "until"]
+__all__ = [
+    "answers",
+    "bus_is_heard",
+    "http_ok",
+    "redis_answers",
+    "server_answers",
+    "sip_answers",
+    "until",
+]
 
 #: Pause between two tries of a probe, in seconds: a part that starts has no event to wait for.
 _PAUSE = 0.015
+
+#: What livekit-server and the SIP service subscribe to in redis (psrpc 0.7) to ask each other: the
+#: requests of one, and the answers that the other waits for, in both directions.
+_BUS = (
+    *(f"IOInfo|{name}|*{part}" for name in ("GetSIPTrunkAuthentication", "EvaluateSIPDispatchRules")
+      for part in ("REQ", "RCLAIM")),
+    *(f"SIPInternal|CreateSIPParticipant|*{part}" for part in ("REQ", "RCLAIM")),
+    *(f"{service}|CLI_*|{part}" for service in ("IOInfo", "SIPInternal")
+      for part in ("RES", "CLAIM")),
+)  # fmt: skip
 
 
 async def until(probe: Callable[[], Awaitable[bool]], *, within: float) -> bool:
@@ -53,6 +71,31 @@ async def redis_answers(host: str, port: int) -> bool:
         writer.write(b"PING\r\n")
         return (await reader.readline()).startswith(b"+PONG")
     except OSError:
+        return False
+    finally:
+        writer.close()
+
+
+async def bus_is_heard(host: str, port: int) -> bool:
+    """Whether livekit-server and the SIP service listen to each other in that redis.
+
+    They subscribe in the background, after they have said that they are ready: a question that is
+    asked before gets no answer, and the call a 503.
+    """
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    try:
+        for pattern in _BUS:
+            writer.write(f"PUBSUB CHANNELS {pattern}\r\n".encode())
+            count = int((await reader.readline()).removeprefix(b"*"))
+            for _ in range(2 * count):  # of each: its length, and its name
+                await reader.readline()
+            if count == 0:
+                return False
+        return True
+    except (OSError, ValueError):
         return False
     finally:
         writer.close()

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox import Call, Sandbox
+from sandbox.stack.readiness import until
 from tests.e2e.conftest import CALLER_TONE, PEER_TONE, Connect, tones_heard
 
 pytestmark = pytest.mark.core
@@ -45,6 +46,23 @@ async def test_two_callers_hear_each_other_and_not_themselves(sandbox: Sandbox) 
     await asyncio.gather(first.hears_tone(900, within=4), second.hears_tone(400, within=4))
     assert tones_heard(sandbox, first) == {900}
     assert tones_heard(sandbox, second) == {400}
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
+async def test_each_is_as_loud_as_they_speak(sandbox: Sandbox, codec: str) -> None:
+    """Whatever the codec, a tone of -20 dBov is one of -20 dBov on the other phone. (S-MED-10)"""
+    number = await sandbox.inbound()
+    first = await sandbox.phone.dial(number, codecs=[codec], tone=400, tone_level=-20)
+    await first.ringing(within=2)
+    second = await sandbox.phone.dial(number, codecs=["PCMU"], tone=900, tone_level=-20)
+    await asyncio.gather(first.answered(within=5), second.answered(within=5))
+    await asyncio.gather(first.hears_tone(900, within=4), second.hears_tone(400, within=4))
+    for call in (first, second):
+
+        async def exact(call: Call = call) -> bool:  # not as the tone begins, nor over a gap
+            return abs(await call.level_in() + 20) < 0.5
+
+        assert await until(exact, within=2), await call.level_in()
 
 
 async def test_nobody_speaks_so_it_rings_and_audio_answers(sandbox: Sandbox) -> None:

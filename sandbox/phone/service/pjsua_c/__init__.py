@@ -15,6 +15,7 @@ from sandbox.phone.service.pjsua_c.core import CommandSocket, PjError, check, ha
 from sandbox.phone.service.pjsua_c.headers import StaleHeaders, send_request
 from sandbox.phone.service.pjsua_c.settings import (
     codecs,
+    g722_as_it_is,
     keep_udp,
     set_account_options,
     set_codec_priorities,
@@ -41,6 +42,7 @@ __all__ = [
     "Tap",
     "check",
     "codecs",
+    "g722_as_it_is",
     "handle_events",
     "keep_udp",
     "media_source",

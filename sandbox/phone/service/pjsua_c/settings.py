@@ -9,6 +9,7 @@ from sandbox.phone.service.pjsua_c.core import (
     P,
     PjStr,
     attempt,
+    codec,
     declare,
     pj_str,
     pjsip,
@@ -21,6 +22,7 @@ from sandbox.phone.service.pjsua_c.core import (
 _codec_priority = declare(pjsua, "pjsua_codec_set_priority", c.c_int, c.POINTER(PjStr), c.c_uint8)
 _enum_codecs = declare(pjsua, "pjsua_enum_codecs", c.c_int, P, c.POINTER(c.c_uint))
 _acc_get = declare(pjsua, "pjsua_acc_get_config", c.c_int, c.c_int, P, P)
+_g722_shift = declare(codec, "pjmedia_codec_g722_set_pcm_shift", c.c_int, c.c_uint)
 _acc_modify = declare(pjsua, "pjsua_acc_modify", c.c_int, c.c_int, P)
 
 _TCP_SWITCH = 16  # pjsip_cfg_t.endpt.disable_tcp_switch
@@ -30,6 +32,15 @@ def keep_udp(keep: bool) -> None:
     """Whether a request over 1300 bytes stays on UDP (RFC 3261 section 18.1.1 wants TCP)."""
     address = c.addressof(c.c_char.in_dll(pjsip, "pjsip_sip_cfg_var"))
     c.c_int.from_address(address + _TCP_SWITCH).value = int(keep)
+
+
+def g722_as_it_is() -> None:
+    """Have G722 neither louder nor quieter than the other codecs.
+
+    By itself PJSIP sends half as loud and hears twice as loud: between two of its kind that cancels
+    out. It moves samples by two bits, where livekit-sip, spandsp and FFmpeg move them by one.
+    """
+    attempt("pjmedia_codec_g722_set_pcm_shift", _g722_shift(1))
 
 
 class _CodecInfo(c.Structure):
@@ -59,9 +70,9 @@ def set_codec_priorities(names: Sequence[str]) -> None:
         if not match:
             raise ValueError(f"no codec {name!r}; there are {', '.join(known)}")
         wanted.append(match[0])
-    for codec in known:
-        priority = 250 - wanted.index(codec) if codec in wanted else 0
-        name_str = pj_str(codec)
+    for name in known:
+        priority = 250 - wanted.index(name) if name in wanted else 0
+        name_str = pj_str(name)
         attempt("pjsua_codec_set_priority", _codec_priority(c.byref(name_str), priority))
 
 

@@ -493,13 +493,13 @@ wait:
 // publish brings the caller's track into the room.
 func (c *inboundCall) publish() error {
 	published := c.leg.Call.Stage("track-publish")
-	err := c.leg.Room().Publish()
-	published()
-	if err == nil {
-		// It subscribes by joining: a stage without a length, as in livekit-sip.
-		c.leg.Call.Stage("track-subscribe")()
+	if err := c.leg.Room().Publish(); err != nil {
+		return err // the call may have ended meanwhile, and its stages been counted
 	}
-	return err
+	published()
+	// It subscribes by joining: a stage without a length, as in livekit-sip.
+	c.leg.Call.Stage("track-subscribe")()
+	return nil
 }
 
 // waitMedia waits for the phone's first packet, for a while.
