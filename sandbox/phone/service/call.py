@@ -14,7 +14,7 @@ from sandbox.phone.message import SipMessage
 from sandbox.phone.service import pjsua_c
 from sandbox.phone.service.dtmf import DtmfReceiver, DtmfSender
 from sandbox.phone.service.media import Media
-from sandbox.phone.service.transfer import Transferee
+from sandbox.phone.service.transfer import NETWORK, Transferee
 from sandbox.phone.service.worker import Refused
 
 if TYPE_CHECKING:
@@ -168,11 +168,7 @@ class Leg:
             self._respond(protocol.Respond(status=180))
         if script.action == "ring":
             return
-        if script.after > 0:
-            self.line.loop.call_later(script.after, lambda: self._finish(script))
-        else:
-            # PJSIP wants to have left the callback before a final answer ends the call.
-            self.line.loop.call_soon(lambda: self._finish(script))
+        self.line.loop.call_later(max(script.after, NETWORK), lambda: self._finish(script))
 
     def _finish(self, script: protocol.Script) -> None:
         if self._ended or self._confirmed:

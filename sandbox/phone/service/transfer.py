@@ -18,11 +18,12 @@ from sandbox.phone.service.worker import Refused
 if TYPE_CHECKING:
     from sandbox.phone.service.line import Line
 
-__all__ = ["Transferee"]
+__all__ = ["NETWORK", "Transferee"]
 
-#: livekit-sip 1.11.0 may miss the answer to its REFER that is there at once, and the transfer
-#: fails as `canceled`. No network is that fast: the answer takes as long as over a short one.
-_NETWORK = 0.01
+#: livekit-sip 1.11.0 may miss a final answer that is there at once: a transfer fails as `canceled`,
+#: a call out with "transaction failed to complete". No network is that fast: what the phone answers
+#: by itself takes as long as over a short one, in seconds.
+NETWORK = 0.01
 
 
 class Transferee:
@@ -47,7 +48,7 @@ class Transferee:
         again = message.cseq in self._answered
         status = self._answered.setdefault(message.cseq, policy.status)
         silent = (message.header("Refer-Sub") or "").strip().lower() == "false"
-        time.sleep(_NETWORK)
+        time.sleep(NETWORK)
         wire.respond(status, "", [("Refer-Sub", "false")] if silent and status < 300 else ())
         if again:
             return

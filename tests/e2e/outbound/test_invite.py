@@ -416,6 +416,7 @@ async def test_an_inline_trunk_places_the_call(sandbox: Sandbox, callee: Callee)
         destination_country="DE",
     )
     room = sandbox.room()
+    await callee.line.rings()  # who is refused before the room has noticed them was never there
     call = await callee.call(config, room=room, sip_number="+1777")
     invite = call.invite
     number, address = callee.line.number, callee.line.address
