@@ -53,6 +53,20 @@ def _once(messages: Sequence[SipMessage]) -> Iterator[SipMessage]:
             yield message
 
 
+def _ordered(messages: Sequence[SipMessage]) -> Sequence[SipMessage]:
+    """Each message once, and the answer to a CANCEL right behind it.
+
+    A CANCEL is a transaction of its own (RFC 3261 section 9.2): its 200 may come after the 487.
+    """
+    ordered = list(_once(messages))
+    for cancel in [m for m in ordered if m.is_request and m.method == "CANCEL"]:
+        for answer in [m for m in ordered if m.status and m.method == "CANCEL"]:
+            if answer.cseq == cancel.cseq:
+                ordered.remove(answer)
+                ordered.insert(ordered.index(cancel) + 1, answer)
+    return ordered
+
+
 def awaited(messages: Sequence[SipMessage]) -> str:
     """What is still to come before every request of a call has its answer; `""` for nothing.
 
@@ -74,7 +88,8 @@ class Ladder:
     """The messages of a call, one a line; `str()` of it is the text of a golden file.
 
     `->` is sent by the phone, `<-` received. Numbers, addresses, ids, tags, ports and times are
-    not in it, nor how often a message was sent again. Of an SDP body there are the profile, the
+    not in it, nor how often a message was sent again, nor whether the answer to a CANCEL came
+    before that to the INVITE. Of an SDP body there are the profile, the
     codecs in their order, and the direction.
 
     Attributes:
@@ -90,7 +105,7 @@ class Ladder:
             return cls(())
         labels = _labels(messages)
         lines = []
-        for message in _once(messages):
+        for message in _ordered(messages):
             arrow = "->" if message.direction == "sent" else "<-"
             if message.status:
                 title = f"{message.status} {message.reason} ({message.method})"

@@ -55,6 +55,27 @@ def test_two_runs_of_one_call_have_one_ladder() -> None:
     ]
 
 
+@pytest.mark.parametrize("first", ["200", "487"])
+def test_the_answer_to_a_cancel_stands_behind_it(first: str) -> None:
+    invite, *_ = _call(1)
+
+    def message(direction: str, line: str, method: str) -> SipMessage:
+        raw = f"{line}\r\nVia: SIP/2.0/UDP h;branch={line}\r\nCSeq: {invite.cseq} {method}\r\n\r\n"
+        return SipMessage.parse(raw, direction=direction, peer=invite.peer)
+
+    answers = [
+        message("received", "SIP/2.0 200 OK", "CANCEL"),
+        message("received", "SIP/2.0 487 Request Terminated", "INVITE"),
+    ]
+    cancel = message("sent", f"CANCEL {invite.request_uri} SIP/2.0", "CANCEL")
+    ladder = Ladder.of([invite, cancel, *(answers if first == "200" else reversed(answers))])
+    assert ladder.lines[1:] == (
+        "-> CANCEL",
+        "<- 200 OK (CANCEL)",
+        "<- 487 Request Terminated (INVITE)",
+    )
+
+
 def test_a_ladder_that_differs_shows_the_difference(tmp_path: Path) -> None:
     golden = tmp_path / "ladders" / "busy.txt"
     Ladder.of(_call(1)).matches_golden(golden, update=True)
