@@ -68,6 +68,8 @@ class Stack:
         self.engine: Engine = _make_engine(name, options, timeline)
         #: By direction, the calls that tests have left behind at the SIP service.
         self.calls_left: dict[str, float] = {}
+        #: Rooms that could not be deleted: the test that left one is told so.
+        self.rooms_left: set[str] = set()
 
     @property
     def endpoints(self) -> Endpoints:

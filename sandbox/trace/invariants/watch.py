@@ -21,6 +21,10 @@ __all__ = ["Watch"]
 
 _ACTIVE = re.compile(r"(?m)^livekit_sip_calls_active\{([^}]*)\} (\S+)$")
 
+#: How long the clean-up waits for calls that nobody has hung up, in seconds: those end with their
+#: rooms.
+_OVER_WITHIN = 0.5
+
 
 class Watch:
     """The invariants of one test, from now on."""
@@ -66,8 +70,13 @@ class Watch:
             return
 
     async def calls_over(self) -> None:
-        """The calls have ended: wait for their participants to leave, each by itself."""
+        """The calls have ended: wait for their participants to leave, each by itself.
+
+        And for the SIP service to have none any more: one that is still on its way into its room
+        would make the room anew, once that has been deleted.
+        """
         await self._settle(lambda facts: [call for call, _ in ending.lingering(facts) if call])
+        await self._gauge(within=_OVER_WITHIN)
 
     async def judge(
         self,
@@ -85,9 +94,10 @@ class Watch:
                 ending.open_rooms(facts) or ending.lingering(facts) or ending.open_jobs(facts)
             )
         )
-        facts = self._facts(
-            calls_active=await self._calls_active(), log_lines=self._log_lines(lines)
-        )
+        active = await self._gauge(within=ending.GONE_WITHIN)
+        for direction, count in (active or {}).items():
+            self._left[direction] = self._left.get(direction, 0.0) + count
+        facts = self._facts(calls_active=active, log_lines=self._log_lines(lines))
         return judge(facts, allowed)
 
     def _log_lines(self, more: Sequence[AllowedLine]) -> list[LogLine]:
@@ -101,8 +111,12 @@ class Watch:
             if not any(entry.covers(line, service) for entry in known)
         ]
 
-    async def _calls_active(self) -> dict[str, float] | None:
-        """The gauge, once it is back at 0 or has had the time to be; None where there is none."""
+    async def _gauge(self, *, within: float) -> dict[str, float] | None:
+        """The calls at the SIP service by direction, once there are none or `within` s are over.
+
+        Returns:
+            None where that cannot be known.
+        """
         url = self._endpoints.sip_metrics_url
         if not url or not self._own or not self._had_calls():
             return None
@@ -123,12 +137,10 @@ class Watch:
 
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(2)) as session:
-                await until(back, within=ending.GONE_WITHIN)
+                await until(back, within=within)
         except (aiohttp.ClientError, TimeoutError):
             # The service is down, or has no metrics: its end is told elsewhere.
             return None
-        for direction, count in counts.items():
-            self._left[direction] = self._left.get(direction, 0.0) + count
         return counts
 
     def _had_calls(self) -> bool:
