@@ -29,6 +29,9 @@ OFFER = ("0 101", "a=rtpmap:0 PCMU/8000", "a=rtpmap:101 telephone-event/8000", "
 #: phone, in seconds. (So does sandbox.phone.)
 _NEAR = 0.01
 
+#: How long a request over UDP is waited for before it is sent again (RFC 3261, T1), in seconds.
+_T1 = 0.5
+
 
 def sdp(
     port: int,
@@ -269,18 +272,23 @@ class Wire:
         return await self.exchange(self.build(method, uri, **parts), within=within)
 
     async def exchange(self, text: str, *, within: float = 2.0) -> Message:
-        """Send `text` and wait for the final response to it.
+        """Send `text`, over UDP once more if need be, and wait for the final response to it.
 
         Raises:
             DeadlineMissed: there was none.
         """
         request = Message.parse(text)
+
+        def final(message: Message) -> bool:
+            return message.status >= 200 and message.branch == request.branch
+
         await self.send(text)
-        return await self.message(
-            lambda m: m.status >= 200 and m.branch == request.branch,
-            within=within,
-            expected=f"a final response to {request.method}",
-        )
+        expected = f"a final response to {request.method}"
+        with contextlib.suppress(DeadlineMissed):
+            return await self.message(final, within=_T1, expected=expected)
+        if self._transport == "udp":
+            await self.send(text)
+        return await self.message(final, within=within - _T1, expected=expected)
 
     async def respond(
         self,

@@ -12,6 +12,10 @@ __all__ = ["GONE_WITHIN", "calls_active", "jobs", "log_lines", "participants", "
 #: How long a participant may stay when its call is over, and all else at the end, in seconds.
 GONE_WITHIN = 3.0
 
+#: A leave that livekit-server v1.13.5 gets within that many seconds of the track's publishing may
+#: be lost on it: the connection is gone, and the participant stays until the room is deleted.
+_CROSSING = 0.1
+
 _LEFT = ("webhook.participant_left", "webhook.participant_connection_aborted")
 
 Found = Iterator[tuple[str, str, list[str]]]
@@ -40,9 +44,12 @@ def _seen(event: Event) -> str:
 def lingering(facts: Facts) -> list[tuple[str, Event]]:
     """The SIP participants that are there though their call is over: the call, its joining.
 
-    Without a call: those that never left.
+    Without a call: those that never left. Not those that livekit-server itself keeps.
     """
     left = {_sid(event, "participant"): event.at for event in facts.named(*_LEFT)}
+    published = {
+        _sid(event, "participant"): event.at for event in facts.named("webhook.track_published")
+    }
     over = {call.call_id: call for call in facts.whole_calls() if call.call_id}
     late = []
     for event in facts.named("webhook.participant_joined"):
@@ -55,7 +62,9 @@ def lingering(facts: Facts) -> list[tuple[str, Event]]:
             if at is None:
                 late.append(("", event))
         elif at is None or at - call.ended.at > GONE_WITHIN:
-            late.append((call.id, event))
+            track = published.get(_sid(event, "participant"))
+            if track is None or abs(call.ended.at - track) > _CROSSING:
+                late.append((call.id, event))
     return late
 
 

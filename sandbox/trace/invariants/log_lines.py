@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -44,12 +46,14 @@ class LogLine:
         level: `WARN` or `ERROR`.
         text: the message, with the keys that tell more.
         path: the file.
+        at: when it was logged, in Unix seconds; None if it does not say so.
     """
 
     part: str
     level: str
     text: str
     path: str
+    at: float | None = None
 
     def __str__(self) -> str:
         return f"{self.part} {self.level}: {_short(self.text)}"
@@ -95,6 +99,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else f"{text[:159]}…"
 
 
+def _time(line: Mapping[str, object]) -> float | None:
+    at = line.get("ts")
+    if isinstance(at, int | float):  # zap
+        return float(at)
+    try:
+        return datetime.fromisoformat(str(at)).timestamp()  # slog
+    except ValueError:
+        return None
+
+
 def _of_json(part: str, line: Mapping[str, object], path: str) -> LogLine | None:
     level = _LEVELS.get(str(line.get("level", "")).lower())
     if level is None:
@@ -103,7 +117,7 @@ def _of_json(part: str, line: Mapping[str, object], path: str) -> LogLine | None
     said = str(line.get("msg") or line.get("message") or "").partition("\n")[0]
     told = [f"{line['name']} {said}" if line.get("name") else said]
     told += [f"{key}={line[key]}" for key in ("error", "err", "reason") if line.get(key)]
-    return LogLine(part, level, " ".join(told), path)
+    return LogLine(part, level, " ".join(told), path, _time(line))
 
 
 def loud_line(part: str, text: str, path: str = "") -> LogLine | None:
@@ -149,9 +163,13 @@ class LogTail:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ends = {path: path.stat().st_size for path in folder.glob("*.log")}
+        self._since = time.time()
 
     def lines(self) -> Iterator[LogLine]:
-        """The WARN and ERROR lines that were written since, log by log."""
+        """The WARN and ERROR lines that were logged since, log by log.
+
+        A container's log comes a moment late: what it says of before is not about now.
+        """
         for path in sorted(self._folder.glob("*.log")):
             start, end = self._ends.get(path, 0), path.stat().st_size
             if path.stem not in _JUDGED or end <= start:
@@ -161,5 +179,5 @@ class LogTail:
                 data = file.read(end - start)
             for line in _loud(data):
                 found = loud_line(path.stem, line.decode(errors="replace"), str(path))
-                if found is not None:
+                if found is not None and (found.at is None or found.at >= self._since):
                     yield found

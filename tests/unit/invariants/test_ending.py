@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,14 @@ def test_a_participant_that_never_leaves() -> None:
     assert broken("participant-gone", [JOINED]) == [
         "participant sip_+1555 was still in its room at the end"
     ]
+
+
+@pytest.mark.parametrize(("published", "told"), [(4.95, 0), (5.05, 0), (4.8, 1), (5.2, 1)])
+def test_a_participant_whom_the_server_keeps_as_its_track_comes(
+    published: float, told: int
+) -> None:
+    track = webhook(published, "track_published", participant=caller(), room=ROOM)
+    assert len(broken("participant-gone", [JOINED, track, *good_call(), _left(9.0)])) == told
 
 
 def test_a_webrtc_participant_is_nobodys_call() -> None:
@@ -132,6 +143,19 @@ def test_only_what_a_log_grew_by_is_read(tmp_path: Path) -> None:
         "sip ERROR: after",
         "sip WARN: with a gap",
     ]
+
+
+def test_a_line_of_before_that_comes_late_is_not_about_now(tmp_path: Path) -> None:
+    log = tmp_path / "sip.log"
+    log.touch()
+    tail = LogTail(tmp_path)
+    now = time.time()
+    with log.open("a") as file:
+        for at in (now - 1, f"{datetime.fromtimestamp(now - 1, UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"):
+            file.write(json.dumps({"ts": at, "level": "error", "msg": "late"}) + "\n")
+        for at in (now + 1, f"{datetime.fromtimestamp(now + 1, UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"):
+            file.write(json.dumps({"ts": at, "level": "error", "msg": "now"}) + "\n")
+    assert [str(line) for line in tail.lines()] == ["sip ERROR: now"] * 2
 
 
 def test_every_allowed_line_has_a_reason() -> None:
