@@ -146,12 +146,10 @@ class AgentProcesses:
         await running.stop()
 
     async def _environment(self, running: Running) -> dict[str, str]:
-        if self._reaper is None:
-            self._reaper = Reaper()
         # Each JobContext has a temporary folder, which a killed run would leave behind.
         temp = self._endpoints.run_dir / "agents-tmp"
         temp.mkdir(exist_ok=True)
-        self._reaper.watch_path(temp)
+        self._reaping().watch_path(temp)
         order, ends = running.order, self._endpoints
         return {
             **os.environ,
@@ -184,6 +182,11 @@ class AgentProcesses:
             self._spawn(_copy(child, running.log, on_output))
         self._spawn(self._await_end(running, child))
 
+    def _reaping(self) -> Reaper:
+        if self._reaper is None:
+            self._reaper = Reaper()
+        return self._reaper
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -206,11 +209,22 @@ class AgentProcesses:
 
     # --- forked ones -----------------------------------------------------------------------
 
-    async def _fork(self, running: Running) -> None:
-        order, env = running.order, await self._environment(running)
+    async def prepare(self) -> None:
+        """Import livekit-agents once for all agents that are forked; the first one does it else.
+
+        It takes about a second.
+
+        Raises:
+            StackError: it could not be imported; its log says why.
+        """
         async with self._zygote_lock:
             if self._zygote is None or not self._zygote.running:
                 await self._start_zygote()
+
+    async def _fork(self, running: Running) -> None:
+        order, env = running.order, await self._environment(running)
+        await self.prepare()
+        async with self._zygote_lock:
             assert self._zygote is not None
             assert self._zygote.process.stdin is not None
             mark = self._timeline.mark()
@@ -240,13 +254,12 @@ class AgentProcesses:
         self._reaper.watch_group(running.pid)
 
     async def _start_zygote(self) -> None:
-        assert self._reaper is not None
         mark = self._timeline.mark()
         self._zygote = await Child.start(
             "agents",
             [sys.executable, "-m", "sandbox.agents.zygote"],
             log=self._endpoints.run_dir / "agents.log",
-            reaper=self._reaper,
+            reaper=self._reaping(),
             pipe_stdin=True,
             pipe_stdout=True,
         )
