@@ -448,9 +448,7 @@ class Sandbox:
               for trunk in made["trunks"]),
             *(agent.stop() for agent in self._agents),
         )  # fmt: skip
-        kept = await self._our_rooms()
-        left = [(f"room {name}", None) for name in kept] + await self._left_over(made)
-        self._stack.rooms_left.update(kept)
+        left = await self._left_over(made)
         await asyncio.gather(*(self._quietly(removal) for _, removal in left if removal))
         if left:
             raise LeakError(
@@ -494,14 +492,13 @@ class Sandbox:
         return [
             room.name
             for room in listed
-            if room.name not in self._stack.rooms_left
-            and (own or room.name in named or room.name.startswith(self._prefix))
+            if own or room.name in named or room.name.startswith(self._prefix)
         ]
 
     async def _left_over(
         self, made: Mapping[str, Sequence[str]]
     ) -> list[tuple[str, Coroutine[Any, Any, Any] | None]]:
-        """What is still there besides rooms, and how it is removed.
+        """What is still there, and how it is removed.
 
         A stack of ours is for one scenario at a time, so whatever is there now was left by this
         one, however it was made; of a foreign deployment only what we made counts.
@@ -512,6 +509,9 @@ class Sandbox:
         outs = await sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())
         rules = await sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest())
         left: list[tuple[str, Coroutine[Any, Any, Any] | None]] = []
+        rooms, known = set(await self._our_rooms()), self._stack.rooms_left
+        left += [(f"room {name}", None) for name in sorted(rooms - known)]
+        self._stack.rooms_left = rooms
         left += [(f"call {call}", None) for call in await self.phone.leaks()]
         trunk_ids = [trunk.sip_trunk_id for trunk in trunks.items]
         trunk_ids += [trunk.sip_trunk_id for trunk in outs.items]

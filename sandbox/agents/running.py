@@ -167,12 +167,11 @@ class AgentProcesses:
 
     async def _start(self, running: Running, on_output: Callable[[bytes], None] | None) -> None:
         order, env = running.order, await self._environment(running)
-        assert self._reaper is not None
         child = await Child.start(
             f"agent {order.label}",
             [order.python, _LAUNCHER, order.target, *order.arguments],
             log=running.log,
-            reaper=self._reaper,
+            reaper=self._reaping(),
             env=env,
             cwd=Path(order.cwd),
             pipe_output=on_output is not None,
@@ -224,20 +223,19 @@ class AgentProcesses:
     async def _fork(self, running: Running) -> None:
         order, env = running.order, await self._environment(running)
         await self.prepare()
-        async with self._zygote_lock:
-            assert self._zygote is not None
-            assert self._zygote.process.stdin is not None
-            mark = self._timeline.mark()
-            line = {
-                "agent": running.id,
-                "target": order.target,
-                "arguments": list(order.arguments),
-                "env": env,
-                "cwd": order.cwd,
-                "log": str(running.log),
-                "sys_path": [entry for entry in sys.path if entry],
-            }
-            self._zygote.process.stdin.write(json.dumps(line).encode() + b"\n")
+        assert self._zygote is not None
+        assert self._zygote.process.stdin is not None
+        mark = self._timeline.mark()
+        line = {
+            "agent": running.id,
+            "target": order.target,
+            "arguments": list(order.arguments),
+            "env": env,
+            "cwd": order.cwd,
+            "log": str(running.log),
+            "sys_path": [entry for entry in sys.path if entry],
+        }
+        self._zygote.process.stdin.write(json.dumps(line).encode() + b"\n")
         event = await self._timeline.wait(
             lambda e: (
                 e.name == "zygote.ended"
@@ -249,9 +247,8 @@ class AgentProcesses:
         )
         if event.name == "zygote.ended":
             raise self._zygote.failure("ended")
-        assert self._reaper is not None
         running.pid = event.data["pid"]
-        self._reaper.watch_group(running.pid)
+        self._reaping().watch_group(running.pid)
 
     async def _start_zygote(self) -> None:
         mark = self._timeline.mark()

@@ -136,13 +136,13 @@ class PartsEngine(ABC, Generic[P]):
         self._reaper = Reaper()
         try:
             self.endpoints = await self._bring_up()
+            await self._await_bus(self.endpoints)
         except BaseExceptionGroup as failures:
             await self.stop()
             raise _first(failures) from None
         except BaseException:
             await self.stop()
             raise
-        await self._await_bus(self.endpoints)
         self._ready["total"] = time.monotonic() - self._started_at
         return self.endpoints
 

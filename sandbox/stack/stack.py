@@ -68,7 +68,7 @@ class Stack:
         self.engine: Engine = _make_engine(name, options, timeline)
         #: By direction, the calls that tests have left behind at the SIP service.
         self.calls_left: dict[str, float] = {}
-        #: Rooms that could not be deleted: the test that left one is told so.
+        #: The rooms that tests have left behind: the test that left one is told so.
         self.rooms_left: set[str] = set()
 
     @property

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sandbox.timeline import Event
-from sandbox.trace.invariants.log_lines import allowed_lines, loud_line
+from sandbox.trace.invariants.log_lines import allowed_lines, loud_line, stamp
 
 __all__ = ["LOUD", "log_events", "log_lines", "log_sizes"]
 
@@ -42,14 +41,6 @@ def log_sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.glob("*.log")}
 
 
-def _stamp(text: str) -> float | None:
-    try:
-        at = datetime.fromisoformat(re.sub(r"[.,](\d{1,6})\d*", r".\1", text))
-    except ValueError:
-        return None
-    return at.timestamp()
-
-
 def _cut(value: str, most: int) -> str:
     return value if len(value) <= most else f"{value[: most - 1]}…"
 
@@ -73,14 +64,14 @@ def _parse(line: str) -> dict[str, Any]:
             # zap and slog have `msg`, livekit-agents `message`.
             text = str(entry.pop("msg", entry.pop("message", "")))
             return {
-                "at": float(at) if isinstance(at, int | float) else _stamp(str(at)),
+                "at": stamp(at),
                 "level": level,
                 "text": _cut(text, _MOST_TEXT),
                 "fields": {key: _field(value) for key, value in entry.items()},
             }
     found, level_found = _STAMP.search(line), _LEVEL.search(line)
     return {
-        "at": _stamp(found[0]) if found else None,
+        "at": stamp(found[0]) if found else None,
         "level": level_found[1].lower() if level_found else "",
         "text": _cut(line, _MOST_TEXT),
     }

@@ -71,7 +71,7 @@ class Line:
         self.port = self._start_transports()
         self._endpoint.libStart()
         pjsua_c.keep_udp(True)
-        pjsua_c.g722_as_it_is()
+        pjsua_c.level_g722()
         pjsua_c.no_sound_card()
         self._tap = pjsua_c.Tap(self._message)
         self.stale_headers = pjsua_c.StaleHeaders()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-__all__ = ["AllowedLine", "LogLine", "LogTail", "allowed_lines", "loud_line"]
+__all__ = ["AllowedLine", "LogLine", "LogTail", "allowed_lines", "loud_line", "stamp"]
 
 #: A log that grew by more than this during one test is read from its end only, in bytes.
 _MOST = 4_000_000
@@ -99,12 +99,13 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else f"{text[:159]}…"
 
 
-def _time(line: Mapping[str, object]) -> float | None:
-    at = line.get("ts")
-    if isinstance(at, int | float):  # zap
+def stamp(at: object) -> float | None:
+    """The time of a log line in Unix seconds: of zap a number, else ISO 8601; None for no time."""
+    if isinstance(at, int | float):
         return float(at)
     try:
-        return datetime.fromisoformat(str(at)).timestamp()  # slog
+        # slog has nanoseconds, Python's logging a comma.
+        return datetime.fromisoformat(re.sub(r"[.,](\d{1,6})\d*", r".\1", str(at))).timestamp()
     except ValueError:
         return None
 
@@ -117,7 +118,7 @@ def _of_json(part: str, line: Mapping[str, object], path: str) -> LogLine | None
     said = str(line.get("msg") or line.get("message") or "").partition("\n")[0]
     told = [f"{line['name']} {said}" if line.get("name") else said]
     told += [f"{key}={line[key]}" for key in ("error", "err", "reason") if line.get(key)]
-    return LogLine(part, level, " ".join(told), path, _time(line))
+    return LogLine(part, level, " ".join(told), path, stamp(line.get("ts")))
 
 
 def loud_line(part: str, text: str, path: str = "") -> LogLine | None:

@@ -15,8 +15,8 @@ from sandbox.phone.service.pjsua_c.core import CommandSocket, PjError, check, ha
 from sandbox.phone.service.pjsua_c.headers import StaleHeaders, send_request
 from sandbox.phone.service.pjsua_c.settings import (
     codecs,
-    g722_as_it_is,
     keep_udp,
+    level_g722,
     set_account_options,
     set_codec_priorities,
 )
@@ -42,9 +42,9 @@ __all__ = [
     "Tap",
     "check",
     "codecs",
-    "g722_as_it_is",
     "handle_events",
     "keep_udp",
+    "level_g722",
     "media_source",
     "no_sound_card",
     "quiet",

@@ -40,7 +40,7 @@ def _load(stem: str) -> c.CDLL:
 pj = _load("pj")
 pjsip = _load("pjsip")
 pjmedia = _load("pjmedia")
-codec = _load("pjmedia-codec")
+pjmedia_codec = _load("pjmedia-codec")
 pjsua = _load("pjsua")
 
 

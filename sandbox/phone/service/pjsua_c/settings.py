@@ -9,9 +9,9 @@ from sandbox.phone.service.pjsua_c.core import (
     P,
     PjStr,
     attempt,
-    codec,
     declare,
     pj_str,
+    pjmedia_codec,
     pjsip,
     pjsua,
     pool_create,
@@ -22,8 +22,8 @@ from sandbox.phone.service.pjsua_c.core import (
 _codec_priority = declare(pjsua, "pjsua_codec_set_priority", c.c_int, c.POINTER(PjStr), c.c_uint8)
 _enum_codecs = declare(pjsua, "pjsua_enum_codecs", c.c_int, P, c.POINTER(c.c_uint))
 _acc_get = declare(pjsua, "pjsua_acc_get_config", c.c_int, c.c_int, P, P)
-_g722_shift = declare(codec, "pjmedia_codec_g722_set_pcm_shift", c.c_int, c.c_uint)
 _acc_modify = declare(pjsua, "pjsua_acc_modify", c.c_int, c.c_int, P)
+_g722_set_pcm_shift = declare(pjmedia_codec, "pjmedia_codec_g722_set_pcm_shift", c.c_int, c.c_uint)
 
 _TCP_SWITCH = 16  # pjsip_cfg_t.endpt.disable_tcp_switch
 
@@ -34,13 +34,13 @@ def keep_udp(keep: bool) -> None:
     c.c_int.from_address(address + _TCP_SWITCH).value = int(keep)
 
 
-def g722_as_it_is() -> None:
+def level_g722() -> None:
     """Have G722 neither louder nor quieter than the other codecs.
 
     By itself PJSIP sends half as loud and hears twice as loud: between two of its kind that cancels
     out. It moves samples by two bits, where livekit-sip, spandsp and FFmpeg move them by one.
     """
-    attempt("pjmedia_codec_g722_set_pcm_shift", _g722_shift(1))
+    attempt("pjmedia_codec_g722_set_pcm_shift", _g722_set_pcm_shift(1))
 
 
 class _CodecInfo(c.Structure):
