@@ -10,21 +10,31 @@ from xdist.scheduler import LoadGroupScheduling
 __all__ = ["pytest_xdist_make_scheduler"]
 
 
-#: What one worker runs, one after the other, by the beginning of the test's id. Spoken text suffers
-#: on a machine that is busy, so one conversation is held at a time; and importing livekit-agents
-#: takes seconds a worker. The first that fits counts.
+#: What one worker runs, one after the other and in this order, by the beginning of the test's id.
+#: Spoken text suffers on a machine that is busy, so one conversation is held at a time; and
+#: importing livekit-agents takes seconds a worker. The first that fits counts.
 _GROUPS = {
-    "conversations": (
-        "tests/e2e/speech/",
-        "tests/e2e/agents/test_conversations.py",
+    "last": (
+        "tests/e2e/speech/test_words.py",
         "tests/e2e/agents/test_by_hand.py::test_a_call_by_hand_in_spoken_words",
-        "examples/",
+        "tests/e2e/agents/test_conversations.py::test_five_turns",
+        "tests/e2e/speech/test_spoken.py",
     ),
-    "agents": ("tests/e2e/agents/",),
+    "conversations": ("tests/e2e/speech/", "tests/e2e/agents/test_conversations.py"),
+    "agents": ("tests/e2e/agents/", "examples/"),
     # Their services are stopped and started: on Compose one container at a time, in one more stack.
     "ops": ("tests/e2e/ops/",),
     "seeded": ("tests/seeded/",),
 }
+
+
+def _group(test: str) -> tuple[str, int]:
+    """A test's group and its place there; one that is in none is its own."""
+    for group, places in _GROUPS.items():
+        for place, beginning in enumerate(places):
+            if test.startswith(beginning):
+                return group, place
+    return test, 0
 
 
 class Groups(LoadGroupScheduling):  # type: ignore[misc] # xdist has no types
@@ -38,10 +48,15 @@ class Groups(LoadGroupScheduling):  # type: ignore[misc] # xdist has no types
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        for group, places in _GROUPS.items():
-            if nodeid.startswith(places):
-                return group
-        return nodeid
+        return _group(nodeid)[0]
+
+    def _assign_work_unit(self, node: Any) -> None:
+        # What takes its time by the clock comes when the other workers have nothing left to do.
+        if next(iter(self.workqueue)) == "last":
+            self.workqueue.move_to_end("last")
+        scope, unit = next(iter(self.workqueue.items()))
+        self.workqueue[scope] = {test: unit[test] for test in sorted(unit, key=_group)}
+        super()._assign_work_unit(node)
 
     def remove_node(self, node: Any) -> str | None:
         """Take the tests of a dead worker back; the one that it died of is returned."""

@@ -1,7 +1,7 @@
 """Text as tones, exact to the letter: `encode` makes the sound, `Decoder` reads it.
 
 The bytes of the text (UTF-8), their number and a CRC-16 become a Reed-Solomon code word, each byte
-of which is one symbol of `sandbox.speech.modem`. To n bytes come four and a quarter of n of parity:
+of which is one symbol of `sandbox.speech.modem`. To n bytes come six and a quarter of n of parity:
 half as many symbols may be heard wrong, or all as many not at all. Text is carried at 20 (short) to
 30 (long) characters a second, faster than speech. It survives G.711, G.722 and Opus, changes
 of level, and what jitter buffers do: audio that is lost, stretched, left out or played twice.
@@ -31,7 +31,7 @@ _LONGEST_WORD = 200
 
 def _parity(data: int) -> int:
     """How many parity bytes `data` bytes get."""
-    return 4 + 2 * -(-data // 8)
+    return 6 + 2 * -(-data // 8)
 
 
 @cache

@@ -83,6 +83,9 @@ class LocalSpeech:
                     env=environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
+                    # A share of its own, where the kernel weighs sessions: else tests that run
+                    # beside take all of it. It ends with its input.
+                    start_new_session=True,
                 )
                 self._answers = {}
                 threading.Thread(

@@ -63,19 +63,30 @@ def test_one_conversation_is_held_at_a_time(
         """
     groups = {
         "conversations": (
-            "examples/agents/test_greeter.py",
             "tests/e2e/agents/test_conversations.py",
-            "tests/e2e/speech/test_spoken.py",
+            "tests/e2e/speech/test_exactly.py",
         ),
-        "agents": ("tests/e2e/agents/test_calls.py", "tests/e2e/agents/test_worker.py"),
+        "agents": ("examples/agents/test_greeter.py", "tests/e2e/agents/test_calls.py"),
     }
     for path in ("tests/e2e/trunks/test_auth.py", *groups["conversations"], *groups["agents"]):
         write(pytester, path, many)
     result = run(pytester, "-n", "3", "-v")
-    result.assert_outcomes(passed=36)
+    result.assert_outcomes(passed=30)
     ran = re.findall(r"^\[(gw\d)\].* PASSED (\S+)::", result.stdout.str(), re.MULTILINE)
     for group, paths in groups.items():
         assert len({worker for worker, path in ran if path in paths}) == 1, group
+
+
+def test_spoken_words_come_last_and_in_their_order(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    spoken, words = "tests/e2e/speech/test_spoken.py", "tests/e2e/speech/test_words.py"
+    for path, tests in ((spoken, 1), (words, 4), ("tests/e2e/trunks/test_auth.py", 6)):
+        write(pytester, path, "".join(f"def test_{n}():\n    pass\n\n" for n in range(tests)))
+    result = run(pytester, "-n", "1", "-v")
+    ran = re.findall(r"^\[gw0\].* PASSED (\S+)::", result.stdout.str(), re.MULTILINE)
+    assert ran == ["tests/e2e/trunks/test_auth.py"] * 6 + [words] * 4 + [spoken]
 
 
 def write(pytester: pytest.Pytester, path: str, text: str) -> None:

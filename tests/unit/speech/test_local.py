@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
+import numpy as np
 import pytest
 from livekit.agents import stt, tts
 from livekit.agents.types import APIConnectOptions
 
 from sandbox.errors import SetupError
-from sandbox.speech import LocalSTT, LocalTTS, local
+from sandbox.speech import LocalSTT, LocalTTS, engine, local
 from sandbox.speech.words import compare
 
 ONCE = APIConnectOptions(max_retry=0)
@@ -42,6 +44,37 @@ async def test_a_reply_is_made_sentence_by_sentence() -> None:
         seconds = sum([audio.frame.duration async for audio in out])
     assert pieces == ["There are two sentences here.", "This is the second of them."]
     assert 2 < seconds < 6
+
+
+@SPEECH
+async def test_a_long_utterance_is_heard_to_its_end() -> None:
+    """It is longer than the half of Whisper's 30 s that short ones are read in."""
+    text = (
+        "Thank you for calling the order desk. Your package left our house on Monday morning, "
+        "and the driver will ring your bell tomorrow at ten. Please have the invoice and your "
+        "passport ready. If nobody is at home, your neighbour may sign for it. Is there anything "
+        "else that I can do for you today?"
+    )
+    speech = local.LocalSpeech()
+    samples = await speech.say(text)
+    assert samples.size > 13 * local.SPEECH_RATE
+    heard = await speech.recognise(samples, local.SPEECH_RATE)
+    speech.close()
+    assert compare(text, heard).rate < 0.1
+
+
+@SPEECH
+async def test_words_that_whisper_repeats_are_read_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does so with too little silence behind them; then it is given all of its 30 s."""
+    monkeypatch.setattr(engine, "_WINDOW", 500)
+    speech = local.LocalSpeech()
+    samples = await speech.say("How can I help you?")
+    speech.close()
+    assert engine._read_short((samples / 32768).astype(np.float32)) is None
+    read = engine._read(base64.b64encode(samples.tobytes()).decode())
+    assert read == {"text": "How can I help you?"}
 
 
 @SPEECH
