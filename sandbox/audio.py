@@ -30,6 +30,9 @@ SILENCE_DBOV = -127.0
 
 _FULL_SCALE = 32768.0
 _STEADY_DB = 0.5
+#: A tone that stands so far off, in Hz, for so many windows is told anew.
+_ASTRAY_HZ = 5.0
+_ASTRAY_TIMES = 4
 
 
 def sine(hz: float, seconds: float, *, rate: int, level_dbov: float = -12.0) -> Samples:
@@ -123,6 +126,9 @@ class _Candidate:
     hits: int = 1
     misses: int = 0
     on: bool = False
+    #: Where it was seen instead of `hz`, and how many times in a row.
+    astray: float = 0.0
+    times: int = 0
 
 
 class ToneDetector:
@@ -261,6 +267,7 @@ class ToneDetector:
             candidate.misses = 0
             candidate.hits += 1
             if candidate.on:
+                edges.extend(self._corrected(candidate, *match))
                 continue
             # A window that the tone fills has the level of the one before: now it is exact.
             steady = abs(match[1] - candidate.level) < _STEADY_DB
@@ -283,6 +290,19 @@ class ToneDetector:
             phase = 2 * math.pi * kept[0].hz / self.rate * np.arange(self._hop)
             self._alone = np.stack((np.cos(phase), np.sin(phase))).astype(np.float32)
         return edges
+
+    def _corrected(self, candidate: _Candidate, hz: float, level: float) -> Sequence[ToneEdge]:
+        """A tone that was disturbed when it began was told at a frequency that is not its own."""
+        if abs(hz - candidate.hz) < _ASTRAY_HZ:
+            candidate.times = 0
+            return ()
+        again = candidate.times and abs(hz - candidate.astray) < 1.0
+        candidate.astray, candidate.times = hz, candidate.times + 1 if again else 1
+        if candidate.times < _ASTRAY_TIMES:
+            return ()
+        ended = self._edge(candidate, on=False)
+        candidate.hz, candidate.level, candidate.times = hz, level, 0
+        return (ended, self._edge(candidate, on=True))
 
     def _edge(self, candidate: _Candidate, *, on: bool) -> ToneEdge:
         return ToneEdge(

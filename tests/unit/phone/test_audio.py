@@ -86,6 +86,12 @@ def test_a_change_of_frequency_ends_one_tone_and_begins_another() -> None:
     assert [round(e.hz, -1) for e in edges if not e.on] == [440]
 
 
+def test_a_tone_told_wrong_because_it_was_disturbed_is_told_anew() -> None:
+    edges = _run(np.concatenate((sine(452, 0.08, rate=8000), sine(440, 0.4, rate=8000))), 8000)
+    assert [(round(e.hz, -1), e.on) for e in edges][:3] == [(450, True), (450, False), (440, True)]
+    assert edges[2].at < 0.3
+
+
 def test_the_end_of_a_stream_ends_its_tones() -> None:
     detector = ToneDetector(8000)
     detector.feed(sine(440, 0.3, rate=8000))
