@@ -56,7 +56,8 @@ class Running:
 
     def signal(self, number: int, *, group: bool = False) -> None:
         """Send a signal to its main process, or to all its processes."""
-        if self.alive or group:
+        # Before it is known to run its number is 0, which as a group is that of ourselves.
+        if self.alive or (group and self.pid):
             with contextlib.suppress(ProcessLookupError):
                 (os.killpg if group else os.kill)(self.pid, number)
 
@@ -201,8 +202,7 @@ class AgentProcesses:
                 "agent", "worker.exited", agent=running.id, code=code, log=running.log.name
             )
             # Job processes outlive a main process that was killed; no agent does its test.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)
+            running.signal(signal.SIGKILL, group=True)
             if self._reaper is not None:
                 self._reaper.forget_group(running.pid)
 
@@ -247,8 +247,6 @@ class AgentProcesses:
         )
         if event.name == "zygote.ended":
             raise self._zygote.failure("ended")
-        running.pid = event.data["pid"]
-        self._reaping().watch_group(running.pid)
 
     async def _start_zygote(self) -> None:
         mark = self._timeline.mark()
@@ -279,8 +277,14 @@ class AgentProcesses:
                 for running in self._all:
                     if running.id == message["agent"]:
                         self._over(running, message["code"])
-            else:
-                self._timeline.record("stack", f"zygote.{name}", **message)
+                continue
+            if name == "started":
+                # Here, and not by who waits for it: its end may be the next line.
+                for running in self._all:
+                    if running.id == message["agent"]:
+                        running.pid = message["pid"]
+                        self._reaping().watch_group(running.pid)
+            self._timeline.record("stack", f"zygote.{name}", **message)
         await zygote.exited
         self._timeline.record("stack", "zygote.ended", code=zygote.process.returncode)
         for running in self._all:

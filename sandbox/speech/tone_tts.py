@@ -22,16 +22,20 @@ class ToneTTS(tts.TTS[str]):
     emoji out of it before; `tts_text_transforms=None` keeps them.
     """
 
-    def __init__(self, *, level_dbov: float = -12.0) -> None:
+    def __init__(self, *, level_dbov: float = -12.0, pause: float = 0.0) -> None:
         """Make the TTS.
 
         Args:
             level_dbov: the level of its voice, in dBov.
+            pause: the silence behind each text, in seconds, as other voices have it. An agent that
+                ends the call behind its last words needs one: what is still on its way to the
+                caller then is lost.
         """
         super().__init__(
             capabilities=tts.TTSCapabilities(streaming=True), sample_rate=_RATE, num_channels=1
         )
         self.level_dbov = level_dbov
+        self.pause = pause
 
     @property
     def model(self) -> str:
@@ -60,6 +64,7 @@ class _Stream(tts.SynthesizeStream):
     def __init__(self, owner: ToneTTS, conn_options: APIConnectOptions) -> None:
         super().__init__(tts=owner, conn_options=conn_options)
         self._level = owner.level_dbov
+        self._silence = bytes(2 * round(owner.pause * _RATE))
 
     async def _run(self, output_emitter: tts.AudioEmitter) -> None:
         output_emitter.initialize(
@@ -79,6 +84,6 @@ class _Stream(tts.SynthesizeStream):
                 samples = await asyncio.to_thread(
                     alphabet.encode, text.strip(), _RATE, level_dbov=self._level
                 )
-                output_emitter.push(samples.tobytes())
+                output_emitter.push(samples.tobytes() + self._silence)
                 output_emitter.end_segment()
                 text = ""

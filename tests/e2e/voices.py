@@ -9,12 +9,12 @@ from sandbox.speech import ScriptedLLM, ToneSTT, ToneTTS, Turn
 __all__ = ["voices"]
 
 
-def voices(*script: Turn, otherwise: str = "huh") -> dict[str, Any]:
+def voices(*script: Turn, otherwise: str = "huh", pause: float = 0.0) -> dict[str, Any]:
     """The arguments of a session that talks over the tone alphabet."""
     return {
         "stt": ToneSTT(),
         "llm": ScriptedLLM(*script, otherwise=otherwise),
-        "tts": ToneTTS(),
+        "tts": ToneTTS(pause=pause),
         "vad": None,
         # There is no echo on this line: the agent may be interrupted from its first word.
         "aec_warmup_duration": None,

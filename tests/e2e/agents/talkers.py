@@ -27,6 +27,10 @@ from tests.e2e.voices import voices
 # Longer than anybody lets it finish: ten seconds of the alphabet.
 LONG = "the terms and conditions of this service are as follows " * 5
 
+# Behind the last words before an agent ends the call, in seconds: as long as they may be on their
+# way to the caller on a busy machine.
+LAST_WORDS = 0.3
+
 
 def the_caller() -> rtc.RemoteParticipant:
     sip = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
@@ -92,7 +96,8 @@ async def menu(ctx: JobContext) -> None:
 
 async def parting(ctx: JobContext) -> None:
     """Ends the call, but only once its last sentence has been played to the end."""
-    session: AgentSession[None] = AgentSession(**voices(Turn(when="bye", says="good bye to you")))
+    script = Turn(when="bye", says="good bye to you")
+    session: AgentSession[None] = AgentSession(**voices(script, pause=LAST_WORDS))
     await session.start(
         Agent(instructions="parts"),
         room=ctx.room,
@@ -112,7 +117,7 @@ async def hangs_up(ctx: JobContext) -> None:
         Turn(when="bye", calls=[ToolCall("end_call")]),
         Turn(when="last words", says="good bye to you"),
     )
-    session: AgentSession[None] = AgentSession(**voices(*script))
+    session: AgentSession[None] = AgentSession(**voices(*script, pause=LAST_WORDS))
     tool = EndCallTool(end_instructions="last words")
     await session.start(Agent(instructions="hangs up", tools=[tool]), room=ctx.room)
 
