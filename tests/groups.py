@@ -47,16 +47,32 @@ class Groups(LoadGroupScheduling):  # type: ignore[misc] # xdist has no types
     (pytest-xdist issues 1323, 1327 and 1371: mended upstream, in no release yet.)
     """
 
+    #: The worker that runs the last group, once it is alone.
+    _waits: Any = None
+
     def _split_scope(self, nodeid: str) -> str:
         return _group(nodeid)[0]
 
     def _assign_work_unit(self, node: Any) -> None:
-        # What takes its time by the clock comes when the other workers have nothing left to do.
         if next(iter(self.workqueue)) == "last":
             self.workqueue.move_to_end("last")
+        if self._too_early(node):
+            return
         scope, unit = next(iter(self.workqueue.items()))
         self.workqueue[scope] = {test: unit[test] for test in sorted(unit, key=_group)}
         super()._assign_work_unit(node)
+
+    def _too_early(self, node: Any) -> bool:
+        """Whether only the last group is left, and other workers are still busy.
+
+        What takes its time by the clock has the machine to itself. One worker waits for the others,
+        which end with what they have.
+        """
+        if list(self.workqueue) != ["last"] or len(self.assigned_work) == 1:
+            return False
+        if self._waits not in self.assigned_work and not node.shutting_down:
+            self._waits = node
+        return True
 
     def remove_node(self, node: Any) -> str | None:
         """Take the tests of a dead worker back; the one that it died of is returned."""
@@ -69,7 +85,7 @@ class Groups(LoadGroupScheduling):  # type: ignore[misc] # xdist has no types
             rest = {test: False for test in tests if test != crashed}
             if rest:
                 self.workqueue[scope] = rest
-        if crashed is not None:
+        if crashed is not None or list(self.workqueue) == ["last"]:
             for other in self.assigned_work:
                 self._reschedule(other)
         return crashed
@@ -77,9 +93,14 @@ class Groups(LoadGroupScheduling):  # type: ignore[misc] # xdist has no types
     def _reschedule(self, node: Any) -> None:
         if node not in self.registered_collections:
             return  # it has not collected yet
-        super()._reschedule(node)
-        while not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+        while not node.shutting_down:
+            if self._too_early(node):
+                if node is not self._waits:
+                    node.shutdown()
+                return
             super()._reschedule(node)
+            if self._pending_of(self.assigned_work[node]) >= 2:
+                return
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -77,16 +77,57 @@ def test_one_conversation_is_held_at_a_time(
         assert len({worker for worker, path in ran if path in paths}) == 1, group
 
 
-def test_spoken_words_come_last_and_in_their_order(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("workers", ["1", "2", "4"])
+@pytest.mark.parametrize("others", [0, 1, 9])
+def test_spoken_words_come_last_in_their_order_and_alone(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str, others: int
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     spoken, words = "tests/e2e/speech/test_spoken.py", "tests/e2e/speech/test_words.py"
-    for path, tests in ((spoken, 1), (words, 4), ("tests/e2e/trunks/test_auth.py", 6)):
-        write(pytester, path, "".join(f"def test_{n}():\n    pass\n\n" for n in range(tests)))
-    result = run(pytester, "-n", "1", "-v")
-    ran = re.findall(r"^\[gw0\].* PASSED (\S+)::", result.stdout.str(), re.MULTILINE)
-    assert ran == ["tests/e2e/trunks/test_auth.py"] * 6 + [words] * 4 + [spoken]
+    noting = """
+        import time
+
+        import pytest
+
+        @pytest.mark.parametrize("n", range({}))
+        def test(n):
+            began = time.monotonic()
+            time.sleep(0.05)
+            with open("ran", "a") as ran:
+                print(began, time.monotonic(), __file__.rsplit("/", 1)[1], file=ran)
+        """
+    for path, tests in ((spoken, 1), (words, 4), ("tests/e2e/trunks/test_auth.py", others)):
+        write(pytester, path, noting.format(tests))
+    result = run(pytester, "-n", workers)
+    result.assert_outcomes(passed=5 + others, skipped=0 if others else 1)
+    ran = sorted(line.split() for line in (pytester.path / "ran").read_text().splitlines())
+    last = [name for *_, name in ran[others:]]
+    assert last == ["test_words.py"] * 4 + ["test_spoken.py"]
+    assert all(float(end) <= float(ran[others][0]) for _, end, _ in ran[:others])
+
+
+def test_the_last_group_is_run_although_who_waited_for_it_died(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    write(pytester, "tests/e2e/speech/test_words.py", "def test_1():\n    pass\n")
+    write(
+        pytester,
+        "tests/e2e/trunks/test_auth.py",
+        """
+        import os
+        import time
+        import pytest
+
+        @pytest.mark.parametrize("n", range(6))
+        def test(n):
+            time.sleep(0.1 * n)
+            if n in (3, 5):
+                os._exit(1)
+        """,
+    )
+    result = run(pytester, "-n", "2")
+    result.assert_outcomes(passed=5, failed=2)
 
 
 def write(pytester: pytest.Pytester, path: str, text: str) -> None:
