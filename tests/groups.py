@@ -20,7 +20,7 @@ _GROUPS = {
         "tests/e2e/agents/test_conversations.py::test_five_turns",
         "tests/e2e/speech/test_spoken.py",
     ),
-    "conversations": ("tests/e2e/speech/", "tests/e2e/agents/test_conversations.py"),
+    "conversations": ("tests/e2e/agents/test_conversations.py", "tests/e2e/speech/"),
     "agents": ("tests/e2e/agents/", "examples/"),
     # Their services are stopped and started: on Compose one container at a time, in one more stack.
     "ops": ("tests/e2e/ops/",),
