@@ -22,7 +22,8 @@ _GROUPS = {
     ),
     "conversations": ("tests/e2e/agents/test_conversations.py", "tests/e2e/speech/"),
     "agents": ("tests/e2e/agents/", "examples/"),
-    # Their services are stopped and started: on Compose one container at a time, in one more stack.
+    # Their services are stopped and started: on Compose one container at a time, in a stack more.
+    "outages": ("tests/e2e/ops/test_outages.py", "tests/e2e/ops/test_hidden_port.py"),
     "ops": ("tests/e2e/ops/",),
     "seeded": ("tests/seeded/",),
 }
