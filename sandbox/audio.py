@@ -126,9 +126,9 @@ class _Candidate:
     hits: int = 1
     misses: int = 0
     on: bool = False
-    #: Where it was seen instead of `hz`, and how many times in a row.
+    #: Where it was seen instead of `hz`, and in how many windows in a row.
     astray: float = 0.0
-    times: int = 0
+    astray_times: int = 0
 
 
 class ToneDetector:
@@ -294,14 +294,15 @@ class ToneDetector:
     def _corrected(self, candidate: _Candidate, hz: float, level: float) -> Sequence[ToneEdge]:
         """A tone that was disturbed when it began was told at a frequency that is not its own."""
         if abs(hz - candidate.hz) < _ASTRAY_HZ:
-            candidate.times = 0
+            candidate.astray_times = 0
             return ()
-        again = candidate.times and abs(hz - candidate.astray) < 1.0
-        candidate.astray, candidate.times = hz, candidate.times + 1 if again else 1
-        if candidate.times < _ASTRAY_TIMES:
+        if abs(hz - candidate.astray) >= 1.0:
+            candidate.astray, candidate.astray_times = hz, 0
+        candidate.astray_times += 1
+        if candidate.astray_times < _ASTRAY_TIMES:
             return ()
         ended = self._edge(candidate, on=False)
-        candidate.hz, candidate.level, candidate.times = hz, level, 0
+        candidate.hz, candidate.level, candidate.astray_times = hz, level, 0
         return (ended, self._edge(candidate, on=True))
 
     def _edge(self, candidate: _Candidate, *, on: bool) -> ToneEdge:

@@ -273,18 +273,15 @@ class AgentProcesses:
         while line := await zygote.process.stdout.readline():
             message = decode(line)
             name = message.pop("event")
-            if name == "ended":
-                for running in self._all:
-                    if running.id == message["agent"]:
-                        self._over(running, message["code"])
-                continue
-            if name == "started":
+            running = next((one for one in self._all if one.id == message.get("agent")), None)
+            if running is not None and name == "started":
                 # Here, and not by who waits for it: its end may be the next line.
-                for running in self._all:
-                    if running.id == message["agent"]:
-                        running.pid = message["pid"]
-                        self._reaping().watch_group(running.pid)
-            self._timeline.record("stack", f"zygote.{name}", **message)
+                running.pid = message["pid"]
+                self._reaping().watch_group(running.pid)
+            if running is not None and name == "ended":
+                self._over(running, message["code"])
+            else:
+                self._timeline.record("stack", f"zygote.{name}", **message)
         await zygote.exited
         self._timeline.record("stack", "zygote.ended", code=zygote.process.returncode)
         for running in self._all:

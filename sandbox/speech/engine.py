@@ -13,7 +13,6 @@ import base64
 import json
 import os
 import sys
-import zlib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from sandbox.speech.local import SPEECH_RATE
 
 __all__ = ["MODEL_VARIABLE", "VOICE_VARIABLE", "main"]
 
@@ -30,10 +31,10 @@ VOICE_VARIABLE = "SANDBOX_SPEECH_VOICE"
 MODEL_VARIABLE = "SANDBOX_SPEECH_MODEL"
 
 #: Whisper is given 30 s of audio at a time, nearly all of it silence, whatever was said. With half
-#: of it it is as good and more than twice as fast; with less than 13 s it repeats itself.
+#: of it it is as good and more than twice as fast; with less than 13 s it repeats itself. So that
+#: is what an utterance of so many samples at most gets, in frames of 10 ms.
+_SHORT = 12 * SPEECH_RATE
 _WINDOW = 1600
-_SHORT = 12
-_RATE = 16000
 
 Floats = npt.NDArray[np.float32]
 
@@ -65,7 +66,7 @@ def _say(text: str) -> dict[str, Any]:
 
 def _read(pcm: str) -> dict[str, Any]:
     samples = (np.frombuffer(base64.b64decode(pcm), dtype="<i2") / 32768).astype(np.float32)
-    text = _read_short(samples) if samples.size <= _SHORT * _RATE else None
+    text = _read_short(samples) if samples.size <= _SHORT else None
     return {"text": _read_long(samples) if text is None else text}
 
 
@@ -88,14 +89,12 @@ def _read_short(samples: Floats) -> str | None:
     )
     ids = [token for token in result.sequences_ids[0] if token < tokens.eot]
     text = str(tokens.decode(ids)).strip()
-    raw = text.encode()
-    if (
+    doubtful = (
         result.no_speech_prob > 0.6
         or result.scores[0] < -1.0
-        or len(raw) > 2.4 * len(zlib.compress(raw))
-    ):
-        return None
-    return text
+        or whisper.transcribe.get_compression_ratio(text) > 2.4
+    )
+    return None if doubtful else text
 
 
 def _read_long(samples: Floats) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "bus_is_heard",
     "http_ok",
     "redis_answers",
+    "redis_says",
     "server_answers",
     "sip_answers",
     "until",
@@ -61,19 +62,39 @@ async def answers(kind: str, session: aiohttp.ClientSession, ends: Endpoints) ->
     )
 
 
-async def redis_answers(host: str, port: int) -> bool:
-    """Whether redis answers PING with PONG."""
+async def redis_says(host: str, port: int, *commands: str) -> list[set[str]]:
+    """What redis answers to each command (RESP): the elements of an array, or the one status.
+
+    Raises:
+        OSError: it is not there, or has gone.
+        ValueError: it answered with an error.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
     try:
-        reader, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    try:
-        writer.write(b"PING\r\n")
-        return (await reader.readline()).startswith(b"+PONG")
-    except OSError:
-        return False
+        said = []
+        for command in commands:
+            writer.write(f"{command}\r\n".encode())
+            first = (await reader.readline()).decode().strip()
+            if first.startswith("+"):
+                said.append({first[1:]})
+                continue
+            elements = set()
+            for _ in range(int(first.removeprefix("*"))):
+                size = int((await reader.readline()).removeprefix(b"$"))
+                elements.add((await reader.readexactly(size + 2))[:-2].decode("latin-1"))
+            said.append(elements)
+        return said
+    except asyncio.IncompleteReadError as cut:
+        raise ConnectionResetError("redis has gone in the middle of an answer") from cut
     finally:
         writer.close()
+
+
+async def redis_answers(host: str, port: int) -> bool:
+    """Whether redis answers PING with PONG."""
+    with contextlib.suppress(OSError, ValueError):
+        return await redis_says(host, port, "PING") == [{"PONG"}]
+    return False
 
 
 async def bus_is_heard(host: str, port: int) -> bool:
@@ -82,23 +103,9 @@ async def bus_is_heard(host: str, port: int) -> bool:
     They subscribe in the background, after they have said that they are ready: a question that is
     asked before gets no answer, and the call a 503.
     """
-    try:
-        reader, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    try:
-        for pattern in _BUS:
-            writer.write(f"PUBSUB CHANNELS {pattern}\r\n".encode())
-            count = int((await reader.readline()).removeprefix(b"*"))
-            for _ in range(2 * count):  # of each: its length, and its name
-                await reader.readline()
-            if count == 0:
-                return False
-        return True
-    except (OSError, ValueError):
-        return False
-    finally:
-        writer.close()
+    with contextlib.suppress(OSError, ValueError):
+        return all(await redis_says(host, port, *(f"PUBSUB CHANNELS {name}" for name in _BUS)))
+    return False
 
 
 async def server_answers(session: aiohttp.ClientSession, url: str, key: str, secret: str) -> bool:

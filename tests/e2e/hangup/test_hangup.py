@@ -97,6 +97,7 @@ async def test_the_call_stays_up_when_the_peer_leaves(sandbox: Sandbox, connect:
 
 async def test_max_call_duration_ends_the_call(sandbox: Sandbox, connect: Connect) -> None:
     """The trunk's max_call_duration, counted from the INVITE, ends the call with BYE. (S-ANS-12)"""
+    # A lost packet of the handshake with the room takes 1 s.
     talk = await connect(await sandbox.inbound(max_call_duration=2))
     await talk.call.request("BYE", within=3)
     gone = await talk.room.left(talk.identity, within=3)

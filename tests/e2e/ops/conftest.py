@@ -17,7 +17,7 @@ import yaml
 from sandbox import Sandbox, Stack, StackOptions, Timeline
 from sandbox.stack.parts import Part
 from sandbox.stack.ports import is_free
-from sandbox.stack.readiness import until
+from sandbox.stack.readiness import redis_says, until
 from tests.e2e.wire import Wire
 
 #: What livekit-server logs when it is asked to end.
@@ -134,21 +134,8 @@ class Side:
     async def _redis(self, command: str) -> set[str]:
         """Ask redis; the texts of its answer."""
         host, _, port = self._stack.endpoints.redis_address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        try:
-            writer.write(f"{command}\r\n".encode())
-            first = (await reader.readline()).decode().strip()
-            assert first[0] in "+*", first
-            if first[0] == "+":
-                return {first[1:]}
-            # An array (RESP): of each element its length, and it.
-            texts = set()
-            for _ in range(int(first[1:])):
-                size = int((await reader.readline())[1:])
-                texts.add((await reader.readexactly(size + 2))[:-2].decode("latin-1"))
-            return texts
-        finally:
-            writer.close()
+        (said,) = await redis_says(host, int(port), command)
+        return said
 
     def frozen(self, part: str) -> AbstractAsyncContextManager[None]:
         """Have a part stand still for a while, as if it hung."""

@@ -223,6 +223,7 @@ async def test_a_call_may_last_so_long_and_no_longer(sandbox: Sandbox) -> None:
     """max_call_duration, counted from the request, ends an answered call with BYE. (S-ANS-12)"""
     line = await answering(sandbox)
     trunk = await sandbox.outbound_trunk(line.address)
+    # A lost packet of the handshake with the room takes 1 s.
     out = await sandbox.call_out(trunk, line.number, max_call_duration=2)
     call = await line.incoming(within=2)
     await call.request("BYE", within=3)

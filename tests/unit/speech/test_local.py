@@ -68,13 +68,15 @@ async def test_words_that_whisper_repeats_are_read_once_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It does so with too little silence behind them; then it is given all of its 30 s."""
-    monkeypatch.setattr(engine, "_WINDOW", 500)
+    text = "How can I help you?"
     speech = local.LocalSpeech()
-    samples = await speech.say("How can I help you?")
+    samples = await speech.say(text)
     speech.close()
-    assert engine._read_short((samples / 32768).astype(np.float32)) is None
-    read = engine._read(base64.b64encode(samples.tobytes()).decode())
-    assert read == {"text": "How can I help you?"}
+    short = (samples / 32768).astype(np.float32)
+    assert engine._read_short(short) == text
+    monkeypatch.setattr(engine, "_WINDOW", 500)
+    assert engine._read_short(short) is None
+    assert engine._read(base64.b64encode(samples.tobytes()).decode()) == {"text": text}
 
 
 @SPEECH

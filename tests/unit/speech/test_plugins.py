@@ -39,6 +39,14 @@ async def test_what_the_tts_says_the_stt_hears() -> None:
     assert event.alternatives[0].text == "Two sentences. Or one message?"
 
 
+async def test_the_pause_of_a_tts_is_silence_behind_the_text() -> None:
+    at_once = await ToneTTS().synthesize("bye").collect()
+    with_a_pause = await ToneTTS(pause=0.3).synthesize("bye").collect()
+    assert with_a_pause.duration - at_once.duration == pytest.approx(0.3, abs=0.01)
+    behind = np.frombuffer(with_a_pause.data, dtype=np.int16)[-int(0.29 * 16000) :]
+    assert not behind.any()
+
+
 async def test_the_stream_tells_begin_interim_final_and_end() -> None:
     tts = ToneTTS()
     async with tts.stream() as out:
